@@ -1,0 +1,141 @@
+// Package authz says who acts and what they may do. It knows nothing of rows: what of a permitted kind a principal
+// may see is decided beside the data, in package rule.
+package authz
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
+)
+
+// Principal is who acts. A nil principal is anonymous and may do nothing that is not public. A Principal is
+// immutable and safe to share.
+type Principal struct {
+	UserID    uuid.UUID // uuid.Nil for a system principal
+	Username  string    // or the system principal's name
+	SessionID uuid.UUID // login session; uuid.Nil for a system principal
+	Kind      enum.ActorKind
+	Superuser bool
+	ExpiresAt time.Time // of the access token; zero for a system principal
+	perms     map[string]bool
+}
+
+// NewUser makes the principal of a signed-in person. perms are names of the form resource:action.
+func NewUser(userID uuid.UUID, username string, sessionID uuid.UUID, superuser bool, expires time.Time, perms ...string) *Principal {
+	return &Principal{UserID: userID, Username: username, SessionID: sessionID, Kind: enum.ActorKindUser, Superuser: superuser, ExpiresAt: expires, perms: set(perms)}
+}
+
+// NewSystem makes a named principal for background work, with exactly the permissions given.
+func NewSystem(name string, perms ...string) *Principal {
+	return &Principal{Username: name, Kind: enum.ActorKindSystem, perms: set(perms)}
+}
+
+// AsAgent is p acting through the assistant: the same rights, audited as AGENT.
+func (p *Principal) AsAgent() *Principal {
+	q := *p
+	q.Kind = enum.ActorKindAgent
+	return &q
+}
+
+func set(names []string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// Holds says whether a role gives p the permission; the superuser bypass does not count.
+func (p *Principal) Holds(permission string) bool { return p != nil && p.perms[permission] }
+
+// Can says whether p has the permission, by a role or as superuser.
+func (p *Principal) Can(permission string) bool {
+	return p != nil && (p.perms[permission] || p.Superuser)
+}
+
+// Permissions lists what p's roles give, sorted.
+func (p *Principal) Permissions() []string {
+	if p == nil {
+		return []string{}
+	}
+	return slices.Sorted(maps.Keys(p.perms))
+}
+
+// IsSystem says whether p is a background worker.
+func (p *Principal) IsSystem() bool { return p != nil && p.Kind == enum.ActorKindSystem }
+
+type principalKey struct{}
+
+// With puts the principal in the context.
+func With(ctx context.Context, p *Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// From gives the context's principal, nil when anonymous.
+func From(ctx context.Context) *Principal {
+	p, _ := ctx.Value(principalKey{}).(*Principal)
+	return p
+}
+
+// Signed gives the context's principal or UNAUTHENTICATED.
+func Signed(ctx context.Context) (*Principal, error) {
+	if p := From(ctx); p != nil {
+		return p, nil
+	}
+	return nil, errs.New(errs.Unauthenticated, "Sign in first.")
+}
+
+// Require gives the context's principal if it has the permission: UNAUTHENTICATED without a principal, FORBIDDEN
+// without the permission.
+func Require(ctx context.Context, resource, action string) (*Principal, error) {
+	p, err := Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if name := resource + ":" + action; !p.Can(name) {
+		return nil, errs.New(errs.Forbidden, "This needs the permission %s. Ask an administrator for a role that holds it.", name)
+	}
+	return p, nil
+}
+
+// Request is what is known of the request being served; it goes into audit rows.
+type Request struct {
+	ID        string
+	IP        string
+	UserAgent string
+}
+
+type requestKey struct{}
+
+// WithRequest puts the request's facts in the context.
+func WithRequest(ctx context.Context, r Request) context.Context {
+	return context.WithValue(ctx, requestKey{}, r)
+}
+
+// RequestFrom gives the request's facts, empty in background work.
+func RequestFrom(ctx context.Context) Request {
+	r, _ := ctx.Value(requestKey{}).(Request)
+	return r
+}
+
+// The named principals of background work.
+var (
+	// Indexer processes uploaded documents.
+	Indexer = NewSystem("system:indexer", "documents:read", "documents:write", "models:read")
+	// Dispatcher reads rows to deliver events to subscribers who were judged one by one.
+	Dispatcher = NewSystem("system:dispatcher", "chat:read", "tools:read", "approvals:read", "documents:read")
+	// Sweeper ends what ran out of time.
+	Sweeper = NewSystem("system:sweeper", "chat:read", "tools:read", "approvals:read")
+	// Authenticator reads accounts and sessions to tell who calls.
+	Authenticator = NewSystem("system:authenticator", "users:read", "users:write", "roles:read")
+	// Seeder writes roles, permissions, built-in tools and models at start.
+	Seeder = NewSystem("system:seeder", "users:read", "users:write", "roles:read", "roles:write", "tools:read", "tools:manage", "models:read", "models:manage")
+	// Agent runs turns; whatever it does for a user it does as that user.
+	Agent = NewSystem("system:agent", "chat:read", "chat:write", "tools:read")
+)
