@@ -1,0 +1,74 @@
+# shellcheck shell=bash
+# Go and Node: where they are, and whether they are new enough. Sourced by
+# setup.sh (which provides say, fail, quiet, as_root, $cache) and by paths.sh.
+
+readonly node_oldest=20 # playwright-core and the tests' model server
+readonly node_package=22
+
+# go_find: the folder of the go command; sudo loses it from PATH.
+go_find() {
+  local p
+  p=$(command -v go || true)
+  if [[ -n $p ]]; then printf '%s\n' "${p%/*}"; return; fi
+  for p in /usr/local/go/bin /usr/lib/go/bin /opt/homebrew/bin /usr/local/bin "${HOME:-/}/go/bin" "${HOME:-/}/sdk"/go*/bin; do
+    if [[ -x $p/go ]]; then printf '%s\n' "$p"; return; fi
+  done
+  return 1
+}
+
+# at_least HAVE WANT: compares dotted versions.
+at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]; }
+
+go_check() {
+  local bin want have
+  want=$(sed -n 's/^go \([0-9.]*\)$/\1/p' "$here/../go.mod")
+  bin=$(go_find) || fail "Go is not installed. Install Go $want or newer (https://go.dev/doc/install) and run make again."
+  have=$(readlink -f "$bin/go"); have=${have%/bin/go}
+  have=$(head -n 1 "$have/VERSION" 2>/dev/null || true)
+  if [[ -n $have ]] && at_least "${have#go}" "$want"; then return; fi
+  # An older Go fetches the toolchain go.mod names, where it may.
+  (cd "$here/.." && "$bin/go" version >/dev/null 2>&1) ||
+    fail "this Go is older than $want, which go.mod asks for, and could not fetch that version. Install Go $want or newer (https://go.dev/doc/install) and run make again."
+}
+
+node_good() { # node_good BIN-FOLDER
+  local v
+  v=$("$1/node" --version 2>/dev/null) || return 1
+  v=${v#v}
+  ((${v%%.*} >= node_oldest))
+}
+
+# node_find: the folder of a Node that is new enough, beside which an npm can be found.
+node_find() {
+  local p
+  command -v npm >/dev/null || return 1
+  p=$(command -v node || true)
+  if [[ -n $p ]] && node_good "${p%/*}"; then printf '%s\n' "${p%/*}"; return; fi
+  for p in "$cache"/node/node_modules/node-*/bin; do
+    if node_good "$p"; then printf '%s\n' "$p"; return; fi
+  done
+  return 1
+}
+
+# node_ensure: npm's own package of Node beside an old one; Debian's npm first
+# where we may install it. Without Node only the playground is missing.
+node_ensure() {
+  local os arch
+  if ! command -v npm >/dev/null && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
+    say "installing Node and npm"
+    quiet as_root apt-get -q update
+    quiet as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-upgrade --no-install-recommends nodejs npm ca-certificates
+  fi
+  if ! node_find >/dev/null && command -v npm >/dev/null; then
+    os=$(uname -s | tr '[:upper:]' '[:lower:]'); arch=$(uname -m)
+    case $arch in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; esac
+    say "fetching Node $node_package"
+    quiet npm install --prefix "$cache/node" --no-audit --no-fund --no-save "node-$os-$arch@$node_package"
+    chmod -R go+rX "$cache/node"
+  fi
+  node_find >/dev/null && return
+  if [[ ${CDSA_REQUIRE_NODE:-} == 1 ]]; then
+    fail "Node $node_oldest or newer with npm is needed for the tests of web clients. Install it and run make test again."
+  fi
+  say "no Node $node_oldest or newer with npm: the program is built without the playground. Install Node and run make again to have it."
+}
