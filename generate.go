@@ -1,0 +1,5 @@
+// Package main is the CDSA server.
+package main
+
+//go:generate go run -mod=mod ./ent/entc.go
+//go:generate go run -mod=mod github.com/99designs/gqlgen generate
