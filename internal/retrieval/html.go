@@ -1,0 +1,253 @@
+package retrieval
+
+import (
+	"context"
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+
+	"cdsa.dev/cdsa/internal/errs"
+)
+
+// readHTML replaces t's content by what a reader of the page sees: a block a paragraph, items behind a dash, cells
+// behind a bar. What is hidden, scripted or embedded is left out, and so cannot be cited or followed.
+func readHTML(ctx context.Context, t *Text, source string) error {
+	root, err := html.Parse(strings.NewReader(source))
+	if err != nil { // the parser's own bound of 512 open elements
+		return errs.Wrap(err, errs.BadUserInput, "This HTML is nested too deeply to be read. Save the page as plain text and upload that.")
+	}
+	w := &htmlWriter{t: t}
+	for n, steps := root, 0; n != nil; steps++ { // no recursion: depth is the document's choice
+		if steps%8192 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !hidden(n) {
+			w.enter(n)
+			if n.FirstChild != nil {
+				n = n.FirstChild
+				continue
+			}
+			w.leave(n)
+		}
+		for n != nil && n.NextSibling == nil {
+			if n = n.Parent; n != nil {
+				w.leave(n)
+			}
+		}
+		if n != nil {
+			n = n.NextSibling
+		}
+	}
+	t.Content = strings.TrimRight(w.b.String(), " \n")
+	return nil
+}
+
+func hidden(n *html.Node) bool {
+	switch n.Type {
+	case html.TextNode, html.DocumentNode:
+		return false
+	case html.ElementNode:
+	default:
+		return true
+	}
+	switch n.DataAtom {
+	case atom.Script, atom.Style, atom.Template, atom.Noscript, atom.Head, atom.Svg, atom.Math, atom.Iframe, atom.Object, atom.Embed,
+		atom.Canvas, atom.Audio, atom.Video, atom.Textarea, atom.Select, atom.Datalist, atom.Dialog:
+		return n.DataAtom != atom.Dialog || !hasAttr(n, "open")
+	}
+	for _, a := range n.Attr {
+		switch a.Key {
+		case "hidden":
+			return true
+		case "aria-hidden":
+			if strings.EqualFold(strings.TrimSpace(a.Val), "true") {
+				return true
+			}
+		case "style":
+			if hiddenStyle(a.Val) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func hasAttr(n *html.Node, key string) bool {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+func hiddenStyle(style string) bool {
+	for d := range strings.SplitSeq(strings.ToLower(style), ";") {
+		k, v, _ := strings.Cut(d, ":")
+		v, _, _ = strings.Cut(v, "!")
+		v = strings.TrimSpace(v)
+		switch strings.TrimSpace(k) {
+		case "display":
+			if v == "none" {
+				return true
+			}
+		case "visibility":
+			if v == "hidden" || v == "collapse" {
+				return true
+			}
+		case "opacity":
+			if strings.Trim(v, "0.%") == "" && v != "" {
+				return true
+			}
+		case "font-size":
+			if strings.TrimRight(strings.Trim(v, "0."), "pxremt%") == "" && strings.HasPrefix(v, "0") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// htmlWriter writes text with white space collapsed outside pre, counting code points.
+type htmlWriter struct {
+	t       *Text
+	b       strings.Builder
+	n       int  // code points written
+	breaks  int  // line breaks owed before the next text
+	space   bool // a space owed
+	pre     int
+	heading int // level of the open heading, 0 outside
+	title   strings.Builder
+	at      int // where the open heading began, -1 before its first text
+}
+
+func (w *htmlWriter) enter(n *html.Node) {
+	switch {
+	case n.Type == html.TextNode:
+		w.text(n.Data)
+		return
+	case n.Type != html.ElementNode:
+		return
+	}
+	w.owe(breaksAround(n.DataAtom))
+	switch n.DataAtom {
+	case atom.Pre:
+		w.pre++
+	case atom.Li:
+		w.write("- ")
+	case atom.Td, atom.Th:
+		if n.PrevSibling != nil && w.breaks == 0 && w.n > 0 {
+			w.write(" | ")
+		}
+	case atom.Img:
+		for _, a := range n.Attr {
+			if a.Key == "alt" {
+				w.text(a.Val)
+			}
+		}
+	}
+	if l := htmlLevel(n.DataAtom); l > 0 {
+		w.heading, w.at = l, -1
+		w.title.Reset()
+	}
+}
+
+func (w *htmlWriter) leave(n *html.Node) {
+	if n.Type != html.ElementNode {
+		return
+	}
+	if n.DataAtom == atom.Pre {
+		w.pre--
+	}
+	if htmlLevel(n.DataAtom) > 0 {
+		if title := oneLine(w.title.String()); w.heading > 0 && title != "" && w.at >= 0 {
+			w.t.Headings = append(w.t.Headings, Heading{w.at, w.heading, title})
+		}
+		w.heading = 0
+	}
+	w.owe(breaksAround(n.DataAtom))
+}
+
+func (w *htmlWriter) owe(breaks int) {
+	if breaks > 0 && w.n > 0 {
+		w.breaks, w.space = max(w.breaks, breaks), false
+	}
+}
+
+func (w *htmlWriter) text(s string) {
+	if w.pre > 0 {
+		if s != "" {
+			w.write(s)
+		}
+		return
+	}
+	for f := range strings.FieldsSeq(s) {
+		if i := strings.Index(s, f); i > 0 { // white space before
+			w.space = w.n > 0
+		}
+		w.write(f)
+		s = s[strings.Index(s, f)+len(f):]
+	}
+	if strings.TrimLeftFunc(s, unicode.IsSpace) != s && w.n > 0 {
+		w.space = true
+	}
+}
+
+// write writes s after the breaks or the space owed.
+func (w *htmlWriter) write(s string) {
+	switch {
+	case w.breaks > 0:
+		w.raw(strings.Repeat("\n", w.breaks))
+	case w.space:
+		w.raw(" ")
+		if w.at >= 0 {
+			w.title.WriteByte(' ')
+		}
+	}
+	w.breaks, w.space = 0, false
+	if w.heading > 0 {
+		if w.at < 0 {
+			w.at = w.n
+		}
+		w.title.WriteString(s)
+	}
+	w.raw(s)
+}
+
+func (w *htmlWriter) raw(s string) {
+	w.b.WriteString(s)
+	w.n += runes(s)
+}
+
+func htmlLevel(a atom.Atom) int {
+	switch a {
+	case atom.H1:
+		return 1
+	case atom.H2:
+		return 2
+	case atom.H3:
+		return 3
+	case atom.H4:
+		return 4
+	case atom.H5:
+		return 5
+	case atom.H6:
+		return 6
+	}
+	return 0
+}
+
+// breaksAround gives how many line breaks stand before and after an element.
+func breaksAround(a atom.Atom) int {
+	switch a {
+	case atom.Br, atom.Li, atom.Tr, atom.Dt, atom.Dd, atom.Option, atom.Figcaption, atom.Caption:
+		return 1
+	case atom.P, atom.Div, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Ul, atom.Ol, atom.Dl, atom.Table, atom.Pre, atom.Blockquote,
+		atom.Section, atom.Article, atom.Header, atom.Footer, atom.Main, atom.Nav, atom.Aside, atom.Hr, atom.Form, atom.Fieldset, atom.Figure,
+		atom.Address, atom.Details, atom.Summary, atom.Body:
+		return 2
+	}
+	return 0
+}
