@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # work, cache and log are the caller's
 # PostgreSQL with pgvector: find it, or bring it. Sourced by setup.sh, which
 # provides say, fail, quiet, as_root, $work (a scratch folder) and $cache.
 #
@@ -36,8 +36,7 @@ pg_has_vector() {
 # looks in the same places in the same order (find.go).
 pg_candidates() {
   local p
-  if [[ ${CDSA_SETUP_PRIVATE:-} != 1 ]]; then
-    [[ -n ${CDSA_PG_BIN:-} ]] && printf '%s\n' "$CDSA_PG_BIN"
+  if [[ ${SETUP_PRIVATE:-} != 1 ]]; then
     for p in /usr/lib/postgresql/*/bin; do printf '%s\n' "$p"; done | sort -t/ -k5,5nr
     p=$(command -v initdb || true)
     if [[ -n $p ]]; then p=$(readlink -f "$p"); printf '%s\n' "${p%/*}"; fi
@@ -51,7 +50,8 @@ pg_find() {
   local bin v
   while IFS= read -r bin; do
     [[ -x $bin/initdb && -x $bin/postgres ]] || continue
-    v=$(pg_version "$bin") && [[ -n $v ]] && ((v >= pg_oldest)) || continue
+    v=$(pg_version "$bin") || continue
+    ((${v:-0} >= pg_oldest)) || continue
     if pg_has_vector "$bin"; then printf '%s\n' "$bin"; return 0; fi
   done < <(pg_candidates)
   return 1
@@ -111,6 +111,7 @@ no_pgvector() {
 # against the archive's signature.
 vector_source() {
   local base o
+  # shellcheck disable=SC2016 # apt fills these in
   base=$(apt-get "${apt[@]}" indextargets --format '$(REPO_URI)|$(CODENAME)|$(COMPONENT)' 'Identifier: Packages' |
     awk -F'|' '$2 == "bookworm" && $3 == "main" {print $1; exit}')
   [[ -n $base ]] || fail "the machine's apt sources name no Debian 12 main archive; add one and run make again, or use docker/compose.yaml."
@@ -147,7 +148,6 @@ vector_build() {
     local -a flags=(-O2 -fPIC -ftree-vectorize -fassociative-math -fno-signed-zeros -fno-trapping-math
       -fno-strict-aliasing -fwrapv -D_GNU_SOURCE
       "-I$dev/usr/include/postgresql/$v/server" "-I$dev/usr/include/postgresql/internal")
-    # shellcheck disable=SC2016
     printf '%s\0' src/*.c | quiet xargs -0 -P "$(nproc)" -I{} "${cc[@]}" "${flags[@]}" -c {} -o {}.o
     quiet "${cc[@]}" -shared -o vector.so src/*.o "${link[@]}"
     local version; version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" vector.control)
@@ -170,7 +170,7 @@ pg_private() {
   local -a names
   apt_private
   v=$(apt_default_version)
-  [[ -n $v ]] && ((v >= pg_oldest)) || no_pgvector
+  ((${v:-0} >= pg_oldest)) || no_pgvector
   local -a want=("postgresql-$v" "postgresql-client-$v" libpq5)
   if apt_has "postgresql-$v-pgvector"; then want+=("postgresql-$v-pgvector")
   elif ! is_debian12; then no_pgvector; fi
@@ -199,7 +199,7 @@ pg_packages() {
   local -a want=()
   if [[ -z $v ]]; then
     v=$(apt_default_version)
-    [[ -n $v ]] && ((v >= pg_oldest)) || no_pgvector
+    ((${v:-0} >= pg_oldest)) || no_pgvector
     want+=("postgresql-$v")
   fi
   if apt_has "postgresql-$v-pgvector"; then want+=("postgresql-$v-pgvector")
@@ -228,7 +228,7 @@ pg_ensure() {
   pg_find >/dev/null && return 0
   if command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
     say "PostgreSQL with pgvector is missing; bringing it (once)"
-    if [[ ${CDSA_SETUP_PRIVATE:-} == 1 ]]; then pg_private
+    if [[ ${SETUP_PRIVATE:-} == 1 ]]; then pg_private
     elif [[ $(id -u) == 0 ]]; then pg_packages
     else
       set +e # not `if (…)`: a condition would switch errexit off inside
@@ -247,5 +247,5 @@ pg_ensure() {
   else
     no_pgvector
   fi
-  pg_find >/dev/null || fail "PostgreSQL with pgvector was installed but is not found. Set CDSA_PG_BIN to the folder of its initdb, or use docker/compose.yaml."
+  pg_find >/dev/null || fail "PostgreSQL with pgvector was installed but is not found. Put the folder of its initdb into PATH, or use docker/compose.yaml."
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # here and cache are the caller's
 # Go and Node: where they are, and whether they are new enough. Sourced by
 # setup.sh (which provides say, fail, quiet, as_root, $cache) and by paths.sh.
 
@@ -22,13 +22,13 @@ at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]];
 go_check() {
   local bin want have
   want=$(sed -n 's/^go \([0-9.]*\)$/\1/p' "$here/../go.mod")
-  bin=$(go_find) || fail "Go is not installed. Install Go $want or newer (https://go.dev/doc/install) and run make again."
+  bin=$(go_find) || fail "Go is not installed. Install Go $want or newer and run make again."
   have=$(readlink -f "$bin/go"); have=${have%/bin/go}
   have=$(head -n 1 "$have/VERSION" 2>/dev/null || true)
   if [[ -n $have ]] && at_least "${have#go}" "$want"; then return; fi
   # An older Go fetches the toolchain go.mod names, where it may.
   (cd "$here/.." && "$bin/go" version >/dev/null 2>&1) ||
-    fail "this Go is older than $want, which go.mod asks for, and could not fetch that version. Install Go $want or newer (https://go.dev/doc/install) and run make again."
+    fail "this Go is older than $want, which go.mod asks for, and could not fetch that version. Install Go $want or newer and run make again."
 }
 
 node_good() { # node_good BIN-FOLDER
@@ -67,7 +67,7 @@ node_ensure() {
     chmod -R go+rX "$cache/node"
   fi
   node_find >/dev/null && return
-  if [[ ${CDSA_REQUIRE_NODE:-} == 1 ]]; then
+  if [[ ${SETUP_REQUIRE_NODE:-} == 1 ]]; then
     fail "Node $node_oldest or newer with npm is needed for the tests of web clients. Install it and run make test again."
   fi
   say "no Node $node_oldest or newer with npm: the program is built without the playground. Install Node and run make again to have it."
