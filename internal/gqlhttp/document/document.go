@@ -1,0 +1,293 @@
+package document
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/99designs/gqlgen/graphql/errcode"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+	"github.com/vektah/gqlparser/v2/parser"
+	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
+
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/gqlhttp/present"
+)
+
+// maxSuggest is the longest document that gets suggestions, bytes: finding them is quadratic in the names' length.
+const maxSuggest = 16 << 10
+
+// document is a parsed, validated and completed document with what each operation needs to be judged. Read-only.
+type document struct {
+	doc *ast.QueryDocument
+	ops map[*ast.OperationDefinition]*operation
+}
+
+// operation is what is known of an operation before its variables are.
+type operation struct {
+	sites       []*site // paged fields that variables or cursors have a say in
+	introspects bool
+	cost        int  // where it does not depend on variables
+	fixedCost   bool // says that it does not
+}
+
+// documents is the gqlgen extension that turns a query text into a document, and the query cache in front of gqlgen's
+// own parser, which therefore never runs.
+type documents struct {
+	limits Limits
+	inner  graphql.ErrorPresenterFunc
+	schema *ast.Schema
+	cached regions[*document]
+	plain  *rules.Rules // without suggestions
+	kind   *rules.Rules // with suggestions
+}
+
+var _ interface {
+	graphql.OperationParameterMutator
+	graphql.OperationContextMutator
+	graphql.ResponseInterceptor
+	graphql.HandlerExtension
+	graphql.Cache[*ast.QueryDocument]
+} = (*documents)(nil)
+
+func (*documents) ExtensionName() string { return "Documents" }
+
+func (d *documents) Validate(es graphql.ExecutableSchema) error {
+	if d.limits.ValidCursor == nil {
+		return errors.New("document: Limits.ValidCursor is not set")
+	}
+	d.schema = es.Schema()
+	d.cached = newRegions[*document](1000, documentBytes)
+	d.kind = rules.NewDefaultRules()
+	d.plain = rules.NewDefaultRules()
+	d.plain.ReplaceRule(rules.FieldsOnCorrectTypeRule.Name, rules.FieldsOnCorrectTypeRuleWithoutSuggestions.RuleFunc)
+	d.plain.ReplaceRule(rules.ScalarLeafsRule.Name, rules.ScalarLeafsRuleWithoutSuggestions.RuleFunc)
+	d.plain.ReplaceRule(rules.ValuesOfCorrectTypeRule.Name, rules.ValuesOfCorrectTypeRuleWithoutSuggestions.RuleFunc)
+	d.plain.ReplaceRule(rules.KnownArgumentNamesRule.Name, rules.KnownArgumentNamesRuleWithoutSuggestions.RuleFunc)
+	d.plain.ReplaceRule(rules.KnownTypeNamesRule.Name, rules.KnownTypeNamesRuleWithoutSuggestions.RuleFunc)
+	return nil
+}
+
+const recordKey = "Documents"
+
+// record is what this package keeps of one running operation.
+type record struct {
+	document *document
+	cost     int
+	invalid  gqlerror.List // validation errors behind the first, which is all a mutator can return
+	errors   atomic.Int64  // presented for the current response
+	limit    int64
+}
+
+func recordOf(ctx context.Context) *record {
+	if !graphql.HasOperationContext(ctx) {
+		return nil
+	}
+	r, _ := graphql.GetOperationContext(ctx).Stats.GetExtension(recordKey).(*record)
+	return r
+}
+
+// Cost is the cost of the operation in ctx: one for each field, a connection's selection times its page size, and
+// what @cost says. Zero outside of an operation.
+func Cost(ctx context.Context) int {
+	if r := recordOf(ctx); r != nil {
+		return r.cost
+	}
+	return 0
+}
+
+// MutateOperationParameters parses the query, or finds it, before gqlgen would.
+func (d *documents) MutateOperationParameters(ctx context.Context, p *graphql.RawParams) *gqlerror.Error {
+	r := &record{limit: int64(d.limits.MaxErrors)}
+	oc := graphql.GetOperationContext(ctx)
+	oc.Stats.SetExtension(recordKey, r)
+	oc.Stats.Parsing.Start = graphql.Now()
+	if p.Query == "" {
+		return present.Wrap(errs.Input("query", "The request has no query. Send the GraphQL document as the string \"query\"."))
+	}
+	doc, ok := d.cached.get(p.Query)
+	if !ok {
+		var list gqlerror.List
+		if doc, list = d.prepare(p.Query, authz.From(ctx) != nil); len(list) > 0 {
+			r.invalid = list[1:]
+			return list[0]
+		}
+		d.cached.add(ctx, p.Query, doc, len(p.Query))
+	}
+	if doc.doc.Operations.ForName(p.OperationName) == nil {
+		return present.Protocol(errcode.ValidationFailed, "The document has no operation of the name given, or several and none is named by operationName.")
+	}
+	r.document = doc
+	oc.Doc = doc.doc
+	return nil
+}
+
+// Get gives gqlgen what MutateOperationParameters prepared for this very operation.
+func (d *documents) Get(ctx context.Context, _ string) (*ast.QueryDocument, bool) {
+	doc := graphql.GetOperationContext(ctx).Doc
+	return doc, doc != nil
+}
+
+// Add keeps nothing: only a prepared document is ever shared.
+func (*documents) Add(context.Context, string, *ast.QueryDocument) {}
+
+// MutateOperationContext judges the operation by its caller and its variables.
+func (d *documents) MutateOperationContext(ctx context.Context, oc *graphql.OperationContext) *gqlerror.Error {
+	r := recordOf(ctx)
+	if r == nil || r.document == nil || r.document.ops[oc.Operation] == nil {
+		return present.Wrap(errors.New("operation was not prepared"))
+	}
+	op := r.document.ops[oc.Operation]
+	if authz.From(ctx) != nil {
+		oc.DisableIntrospection = false
+	} else if op.introspects {
+		return present.Wrap(errs.New(errs.Unauthenticated, "Introspection needs a signed-in caller. Sign in first."))
+	}
+	for _, s := range op.sites {
+		if err := s.resolve(&d.limits, oc.Variables); err != nil {
+			return present.Wrap(err)
+		}
+	}
+	r.cost = op.cost
+	if !op.fixedCost {
+		r.cost = costOf(oc.Operation.SelectionSet, oc.Variables, d.limits.PageDefault)
+	}
+	if r.cost > d.limits.MaxCost {
+		return present.Wrap(errs.New(errs.ResourceExhausted,
+			"The operation costs %d, more than the %d allowed. Ask for smaller pages or fewer fields.", r.cost, d.limits.MaxCost))
+	}
+	return nil
+}
+
+// InterceptResponse completes the validation errors and bounds all others.
+func (d *documents) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
+	r := recordOf(ctx)
+	if r == nil {
+		return next(ctx)
+	}
+	resp := next(ctx)
+	if resp == nil {
+		return nil
+	}
+	for _, err := range r.invalid {
+		if g := d.present(ctx, err); g != nil {
+			resp.Errors = append(resp.Errors, g)
+		}
+	}
+	if dropped := r.errors.Swap(0) - r.limit; dropped > 0 && len(resp.Errors) > 0 {
+		resp.Errors[len(resp.Errors)-1] = d.inner(ctx, errs.New(errs.ResourceExhausted,
+			"There were more than %d errors; the rest is left out.", r.limit-1))
+	}
+	return resp
+}
+
+// present drops the errors beyond MaxErrors of a response: gqlgen compares each with all before it.
+func (d *documents) present(ctx context.Context, err error) *gqlerror.Error {
+	if r := recordOf(ctx); r != nil && r.errors.Add(1) > r.limit {
+		return nil
+	}
+	return d.inner(ctx, err)
+}
+
+// prepare makes a document of a text, or says what is wrong with it.
+func (d *documents) prepare(query string, signedIn bool) (*document, gqlerror.List) {
+	if !utf8.ValidString(query) || strings.IndexByte(query, 0) >= 0 {
+		return nil, one(errs.Input("query", "The query contains a NUL character or is not valid UTF-8. Remove it."))
+	}
+	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: query}, d.limits.MaxTokens)
+	if err != nil {
+		return nil, gqlerror.List{parseError(err, d.limits.MaxTokens)}
+	}
+	if len(doc.Operations) == 0 {
+		return nil, gqlerror.List{present.Protocol(errcode.ParseFailed, "The document has no operation.")}
+	}
+	if err := checkShape(doc, &d.limits); err != nil {
+		return nil, gqlerror.List{present.Wrap(err)}
+	}
+	set := d.plain
+	if signedIn && len(query) <= maxSuggest {
+		set = d.kind
+	}
+	if list := validator.ValidateWithRules(d.schema, doc, set); len(list) > 0 {
+		return nil, validationErrors(list, d.limits.MaxErrors)
+	}
+	if err := checkIntrospection(doc); err != nil {
+		return nil, one(err)
+	}
+	sites, perr := completePages(doc, &d.limits)
+	if perr != nil {
+		return nil, one(perr)
+	}
+	out := &document{doc: doc, ops: make(map[*ast.OperationDefinition]*operation, len(doc.Operations))}
+	for _, od := range doc.Operations {
+		op, err := d.describe(od, sites)
+		if err != nil {
+			return nil, one(err)
+		}
+		out.ops[od] = op
+	}
+	return out, nil
+}
+
+func (d *documents) describe(od *ast.OperationDefinition, sites map[*ast.Field]*site) (*operation, error) {
+	op := &operation{}
+	variable := false
+	reach(od.SelectionSet, map[string]bool{}, func(f *ast.Field) {
+		if s := sites[f]; s != nil {
+			op.sites = append(op.sites, s)
+		}
+		op.introspects = op.introspects || f.Name == "__schema" || f.Name == "__type"
+		variable = variable || costVaries(f)
+	})
+	if od.Operation == ast.Mutation {
+		n := 0
+		rootFields(od.SelectionSet, map[string]bool{}, &n)
+		if n > d.limits.MaxMutations {
+			return nil, errs.New(errs.ResourceExhausted, "One operation may have %d mutations. Send the rest separately.", d.limits.MaxMutations)
+		}
+	}
+	if op.fixedCost = !variable; op.fixedCost {
+		op.cost = costOf(od.SelectionSet, nil, d.limits.PageDefault)
+	}
+	return op, nil
+}
+
+// reach calls visit for every field of the selection, entering each fragment once.
+func reach(set ast.SelectionSet, entered map[string]bool, visit func(*ast.Field)) {
+	for _, sel := range set {
+		switch sel := sel.(type) {
+		case *ast.Field:
+			visit(sel)
+			reach(sel.SelectionSet, entered, visit)
+		case *ast.InlineFragment:
+			reach(sel.SelectionSet, entered, visit)
+		case *ast.FragmentSpread:
+			if !entered[sel.Name] {
+				entered[sel.Name] = true
+				reach(sel.Definition.SelectionSet, entered, visit)
+			}
+		}
+	}
+}
+
+func rootFields(set ast.SelectionSet, entered map[string]bool, n *int) {
+	for _, sel := range set {
+		switch sel := sel.(type) {
+		case *ast.Field:
+			*n++
+		case *ast.InlineFragment:
+			rootFields(sel.SelectionSet, entered, n)
+		case *ast.FragmentSpread:
+			if !entered[sel.Name] {
+				entered[sel.Name] = true
+				rootFields(sel.Definition.SelectionSet, entered, n)
+			}
+		}
+	}
+}
