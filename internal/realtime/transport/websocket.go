@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -55,6 +56,7 @@ func (t webSocket) Do(w http.ResponseWriter, r *http.Request, exec graphql.Graph
 	h := &hijacker{ResponseWriter: w, c: c}
 	ws, err := upgrader.Upgrade(h, r, nil)
 	if h.writer != nil {
+		h.writer.Reset(nil)
 		writers.Put(h.writer)
 	}
 	if err != nil {
@@ -90,17 +92,21 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	h.c.out = outbox.New(nc, h.c.s.cfg.Outbox, h.c.drained)
 	h.writer = writers.Get().(*bufio.Writer)
 	h.writer.Reset(nil)
-	return h.c.out, bufio.NewReadWriter(bufio.NewReaderSize(watched{h.c}, readBuffer), h.writer), nil
+	nc = watched{h.c.out, &h.c.heard}
+	return nc, bufio.NewReadWriter(bufio.NewReaderSize(nc, readBuffer), h.writer), nil
 }
 
 // watched notes when the peer was last heard.
-type watched struct{ c *conn }
+type watched struct {
+	*outbox.Conn
+	heard *atomic.Int64 // Unix ns
+}
 
 // Read reads from the socket.
 func (w watched) Read(b []byte) (int, error) {
-	n, err := w.c.out.Read(b)
+	n, err := w.Conn.Read(b)
 	if n > 0 {
-		w.c.heard.Store(time.Now().UnixNano())
+		w.heard.Store(time.Now().UnixNano())
 	}
 	return n, err
 }
