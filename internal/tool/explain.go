@@ -35,8 +35,8 @@ func input(fields map[string]string) *errs.Error {
 	}
 	slices.Sort(paths)
 	e := errs.New(errs.BadUserInput, "%s", fields[paths[0]])
-	if n := len(paths) - 1; n > 0 {
-		e.Message += fmt.Sprintf(" There are %d more faults; see fields.", n)
+	if n := len(paths); n > 1 {
+		e.Message += fmt.Sprintf(" In all %d fields are wrong.", n)
 	}
 	e.Fields = fields
 	return e

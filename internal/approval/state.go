@@ -1,0 +1,153 @@
+package approval
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"cdsa.dev/cdsa/internal/decision"
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
+)
+
+// Request is what an approval row says that its state depends on.
+type Request struct {
+	RequesterID       uuid.UUID
+	ArgsHash          string
+	PolicyVersion     string
+	Elevated          bool
+	RequiredApprovals int
+	IsApproved        *bool // nil while open
+	Decisions         []decision.Decision
+	ExpiresAt         time.Time
+	UseBy             *time.Time // of the grant
+	ConsumedAt        *time.Time
+	WithdrawnAt       *time.Time
+}
+
+// State derives the state at a time. What happened stays what it was; only what is still open, or granted and
+// unused, expires. A grant without a time to use it by is expired.
+func (r Request) State(now time.Time) enum.ApprovalState {
+	approvals := 0
+	for _, d := range r.Decisions {
+		if !d.Approved {
+			return enum.ApprovalStateRejected
+		}
+		approvals++
+	}
+	switch {
+	case r.IsApproved != nil && !*r.IsApproved:
+		return enum.ApprovalStateRejected
+	case r.ConsumedAt != nil:
+		return enum.ApprovalStateConsumed
+	case r.WithdrawnAt != nil:
+		return enum.ApprovalStateWithdrawn
+	case r.IsApproved != nil && (r.UseBy == nil || !now.Before(*r.UseBy)):
+		return enum.ApprovalStateExpired
+	case r.IsApproved != nil:
+		return enum.ApprovalStateApproved
+	case !now.Before(r.ExpiresAt):
+		return enum.ApprovalStateExpired
+	case approvals > 0:
+		return enum.ApprovalStatePartiallyApproved
+	default:
+		return enum.ApprovalStatePending
+	}
+}
+
+// Open says whether decisions are still taken.
+func (r Request) Open(now time.Time) bool {
+	s := r.State(now)
+	return s == enum.ApprovalStatePending || s == enum.ApprovalStatePartiallyApproved
+}
+
+// CheckDecision says whether the approver, whose permission the caller has checked, may decide now on the arguments
+// they saw. FORBIDDEN for the requester, superusers included; EXPIRED; ILLEGAL_TRANSITION once it is settled;
+// FAILED_PRECONDITION when the policy has changed since; CONFLICT for a second decision of the same approver or for
+// another hash than the request's.
+func (r Request) CheckDecision(approver uuid.UUID, argsHash, policyVersion string, now time.Time) error {
+	if approver == r.RequesterID || approver == uuid.Nil {
+		return errs.New(errs.Forbidden, "Nobody decides on their own request; ask another approver.")
+	}
+	switch state := r.State(now); state {
+	case enum.ApprovalStatePending, enum.ApprovalStatePartiallyApproved:
+	case enum.ApprovalStateExpired:
+		e := errs.New(errs.Expired, "This approval request is past its time; the requester can ask again.")
+		e.State = string(state)
+		return e
+	default:
+		return errs.InState(errs.IllegalTransition, string(state), "This approval request is settled already (%s).", state)
+	}
+	for _, d := range r.Decisions {
+		if d.ApproverID == approver {
+			return errs.New(errs.Conflict, "You have decided on this request already; a decision cannot be changed.")
+		}
+	}
+	if argsHash == "" || argsHash != r.ArgsHash {
+		return errs.New(errs.Conflict, "These are not the arguments of the request; read it again and decide on what it shows.")
+	}
+	if policyVersion != r.PolicyVersion {
+		return errs.InState(errs.FailedPrecondition, string(r.State(now)), "The approval policy has changed since this was asked; the requester must ask again.")
+	}
+	return nil
+}
+
+// CheckGrant says whether a worker may start the call on this request's grant, or why it must cancel it instead. The
+// hash is that of the arguments about to run. The caller then consumes the grant by compare-and-set on consumed_at.
+func (r Request) CheckGrant(argsHash, policyVersion string, now time.Time) (enum.ToolReasonCode, bool) {
+	switch {
+	case r.ArgsHash == "" || argsHash != r.ArgsHash || policyVersion != r.PolicyVersion:
+		return enum.ToolReasonCodeToolChanged, false
+	case r.State(now) != enum.ApprovalStateApproved:
+		return enum.ToolReasonCodeGrantLapsed, false
+	}
+	return "", true
+}
+
+// Rights are what an approver holds at the time of counting.
+type Rights struct{ Decide, DecideElevated bool }
+
+// Tally is the count of a request's decisions.
+type Tally struct {
+	Approvals int  // of distinct approvers that count
+	Elevated  bool // one of them holds approvals:decide_elevated
+	Rejected  bool // someone said no, which ends it whatever else there is
+	Met       bool // the quorum is reached
+}
+
+// Count counts the decisions by the rights their makers hold now: who has lost the permission counts no longer, nor
+// the requester, nor a second decision of one person. secondFactorAge, with an elevated request, is how old a decider's
+// second factor may have been at the decision; 0 asks for none.
+func (r Request) Count(secondFactorAge time.Duration, rights func(approver uuid.UUID) Rights) Tally {
+	var t Tally
+	seen := map[uuid.UUID]bool{r.RequesterID: true, uuid.Nil: true}
+	for _, d := range r.Decisions {
+		if !d.Approved {
+			t.Rejected = true
+			continue
+		}
+		if seen[d.ApproverID] {
+			continue
+		}
+		seen[d.ApproverID] = true
+		has := rights(d.ApproverID)
+		if !has.Decide || r.Elevated && !fresh(d, secondFactorAge) {
+			continue
+		}
+		t.Approvals++
+		t.Elevated = t.Elevated || has.DecideElevated
+	}
+	required := max(r.RequiredApprovals, 1)
+	if r.Elevated {
+		required = max(required, 2)
+	}
+	t.Met = !t.Rejected && t.Approvals >= required && (t.Elevated || !r.Elevated)
+	return t
+}
+
+func fresh(d decision.Decision, age time.Duration) bool {
+	if age == 0 {
+		return true
+	}
+	return d.MFAAt != nil && !d.MFAAt.After(d.At) && d.At.Sub(*d.MFAAt) <= age
+}
