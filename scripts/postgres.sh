@@ -36,7 +36,8 @@ pg_has_vector() {
 # looks in the same places in the same order (find.go).
 pg_candidates() {
   local p
-  if [[ ${SETUP_PRIVATE:-} != 1 ]]; then
+  if [[ ${CDSA_SETUP_PRIVATE:-} != 1 ]]; then
+    [[ -z ${CDSA_PG_BIN:-} ]] || printf '%s\n' "$CDSA_PG_BIN"
     for p in /usr/lib/postgresql/*/bin; do printf '%s\n' "$p"; done | sort -t/ -k5,5nr
     p=$(command -v initdb || true)
     if [[ -n $p ]]; then p=$(readlink -f "$p"); printf '%s\n' "${p%/*}"; fi
@@ -228,7 +229,7 @@ pg_ensure() {
   pg_find >/dev/null && return 0
   if command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
     say "PostgreSQL with pgvector is missing; bringing it (once)"
-    if [[ ${SETUP_PRIVATE:-} == 1 ]]; then pg_private
+    if [[ ${CDSA_SETUP_PRIVATE:-} == 1 ]]; then pg_private
     elif [[ $(id -u) == 0 ]]; then pg_packages
     else
       set +e # not `if (…)`: a condition would switch errexit off inside
@@ -247,5 +248,5 @@ pg_ensure() {
   else
     no_pgvector
   fi
-  pg_find >/dev/null || fail "PostgreSQL with pgvector was installed but is not found. Put the folder of its initdb into PATH, or use docker/compose.yaml."
+  pg_find >/dev/null || fail "PostgreSQL with pgvector was installed but is not found. Set CDSA_PG_BIN to the folder of its initdb, or use docker/compose.yaml."
 }

@@ -4,7 +4,7 @@
 # Safe to repeat; says nothing when there is nothing to do.
 #
 #   scripts/setup.sh             what `make setup` runs
-#   SETUP_PRIVATE=1         ignore the system's PostgreSQL, use a private tree
+#   CDSA_SETUP_PRIVATE=1         ignore the system's PostgreSQL, use a private tree
 #   SETUP_REQUIRE_NODE=1          a missing Node is an error (make test)
 set -euo pipefail
 shopt -s nullglob

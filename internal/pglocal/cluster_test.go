@@ -5,6 +5,7 @@ package pglocal_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,10 +28,10 @@ func TestMain(m *testing.M) {
 	}
 	c, err := pglocal.Start(context.Background(), pglocal.Config{Dir: dir, CopyFrom: os.Getenv("PGLOCAL_TEST_SEED")})
 	if err != nil {
-		os.Stdout.WriteString("failed: " + err.Error() + "\n")
+		fmt.Fprintln(os.Stdout, "failed:", err)
 		os.Exit(1)
 	}
-	os.Stdout.WriteString(c.URL(pglocal.Owner, pglocal.Database) + "\n")
+	fmt.Fprintln(os.Stdout, c.URL(pglocal.Owner, pglocal.Database))
 	select {}
 }
 

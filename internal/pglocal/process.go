@@ -77,7 +77,7 @@ func (p *process) signal(s os.Signal) {
 
 // command is a program of the server, without our environment (it holds secrets).
 func (c *Cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.cfg.BinDir, name), args...) //nolint:gosec // BinDir is configuration
+	cmd := exec.CommandContext(ctx, filepath.Join(c.cfg.BinDir, name), args...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=" + locale()}
 	if lib := libraryPath(c.cfg.BinDir); lib != "" {
@@ -158,7 +158,7 @@ func exited(err error) error {
 // ready tells whether line 8 of postmaster.pid says so, for that process. A
 // dial would succeed too early, while the log is still replayed.
 func ready(pidFile string, pid int) bool {
-	b, err := os.ReadFile(pidFile) //nolint:gosec // inside our own folder
+	b, err := os.ReadFile(pidFile)
 	if err != nil {
 		return false // not yet written
 	}
@@ -168,7 +168,7 @@ func ready(pidFile string, pid int) bool {
 
 // leftPid is the process a postmaster.pid names, 0 where there is none.
 func leftPid(data string) (int, error) {
-	b, err := os.ReadFile(filepath.Join(data, "postmaster.pid")) //nolint:gosec // inside our own folder
+	b, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
@@ -178,7 +178,7 @@ func leftPid(data string) (int, error) {
 	line, _, _ := strings.Cut(string(b), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil || pid < 2 {
-		return 0, nil //nolint:nilerr // half written: postgres judges it
+		return 0, nil // half written: postgres judges it
 	}
 	return pid, nil
 }
@@ -191,7 +191,7 @@ func occupied(reason string) bool {
 // lastWords is what postgres logged after offset: the end, in one line. At a
 // start that is about files and settings, never about data.
 func lastWords(path string, offset int64) string {
-	b, err := os.ReadFile(path) //nolint:gosec // our own log
+	b, err := os.ReadFile(path)
 	if err != nil || int64(len(b)) <= offset {
 		return "it said nothing"
 	}
@@ -208,7 +208,7 @@ func (c *Cluster) openLog() (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
 		flags |= os.O_TRUNC
 	}
-	f, err := os.OpenFile(path, flags, 0o600) //nolint:gosec // inside our own folder
+	f, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the database log: %w", err)
 	}

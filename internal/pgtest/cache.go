@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cdsa.dev/cdsa/internal/pglocal"
+	"cdsa.dev/cdsa/migrate"
 )
 
 // format changes when a cached template of before would be wrong.
@@ -24,14 +25,6 @@ const (
 	keepFailed   = 24 * time.Hour     // a failed test's cluster
 	keepTemplate = 7 * 24 * time.Hour // a template nobody used
 	settling     = 2 * time.Minute    // a folder whose owner may not have locked it yet
-)
-
-// Migrate brings a fresh database to the current schema, connecting as its
-// owner; nil: the template has extensions and roles only. MigrateKey tells one
-// schema from another, and is asked before Migrate. Set by migrate.go.
-var (
-	Migrate    func(ctx context.Context, ownerURL string) error
-	MigrateKey = func() string { return "" }
 )
 
 // cache is a folder of stopped clusters (template-*) and running ones (run-*).
@@ -53,7 +46,11 @@ func openCache() (cache, error) {
 // template returns the folder of a stopped, migrated cluster, building it when
 // this server or these migrations are new. One process builds, others wait.
 func (c cache) template(ctx context.Context, bin string) (string, error) {
-	sum := sha256.Sum256([]byte(strings.Join([]string{format, bin, modified(filepath.Join(bin, "postgres")), MigrateKey()}, "\x00")))
+	schema, err := migrate.SQL()
+	if err != nil {
+		return "", fmt.Errorf("read the migrations: %w", err)
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{format, bin, modified(filepath.Join(bin, "postgres")), schema}, "\x00")))
 	dir := filepath.Join(c.dir, "template-"+hex.EncodeToString(sum[:8]))
 	unlock, err := lock(filepath.Join(c.dir, "lock"), syscall.LOCK_EX)
 	if err != nil {
@@ -82,10 +79,8 @@ func build(ctx context.Context, dir, bin string) error {
 	if err != nil {
 		return err
 	}
-	if Migrate != nil {
-		if err = Migrate(ctx, cluster.URL(pglocal.Owner, pglocal.Database)); err != nil {
-			err = fmt.Errorf("migrate the template: %w", err)
-		}
+	if _, err = migrate.Up(ctx, cluster.URL(pglocal.Owner, pglocal.Database)); err != nil {
+		err = fmt.Errorf("migrate the template: %w", err)
 	}
 	return errors.Join(err, cluster.Stop(ctx))
 }
@@ -128,11 +123,11 @@ func removeIdle(dir string) {
 
 // lock takes a lock file; the returned function lets it go.
 func lock(path string, how int) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // inside our own cache
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open a lock of the test cache: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), how); err != nil { //nolint:gosec // descriptors are small
+	if err := syscall.Flock(int(f.Fd()), how); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the test cache: %w", err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil // closing lets go; there is nothing written to lose

@@ -45,56 +45,56 @@ type DB struct {
 var databases atomic.Int64
 
 // New returns a database with the migrations applied. It ends with the test.
-func New(t testing.TB) *DB {
-	t.Helper()
-	return clone(t, pglocal.Database)
+func New(tb testing.TB) *DB {
+	tb.Helper()
+	return clone(tb, pglocal.Database)
 }
 
 // NewBare returns a database with the extensions and roles but no tables: for
 // tests of the migrations themselves.
-func NewBare(t testing.TB) *DB {
-	t.Helper()
-	return clone(t, "template1")
+func NewBare(tb testing.TB) *DB {
+	tb.Helper()
+	return clone(tb, "template1")
 }
 
-func clone(t testing.TB, template string) *DB {
-	t.Helper()
+func clone(tb testing.TB, template string) *DB {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	s, err := running(ctx)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
-	db := &DB{Name: databaseName(t.Name(), databases.Add(1))}
+	db := &DB{Name: databaseName(tb.Name(), databases.Add(1))}
 	if err := s.clone(ctx, db.Name, template); err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
 	db.URL = s.cluster.URL(pglocal.App, db.Name)
 	db.OwnerURL = s.cluster.URL(pglocal.Owner, db.Name)
 	db.SuperuserURL = s.cluster.URL(pglocal.Superuser, db.Name)
-	db.Pool = pool(ctx, t, db.URL)
-	db.Owner = pool(ctx, t, db.OwnerURL)
-	t.Cleanup(func() { db.end(t, s) })
+	db.Pool = pool(ctx, tb, db.URL)
+	db.Owner = pool(ctx, tb, db.OwnerURL)
+	tb.Cleanup(func() { db.end(tb, s) })
 	return db
 }
 
-func pool(ctx context.Context, t testing.TB, url string) *pgxpool.Pool {
-	t.Helper()
+func pool(ctx context.Context, tb testing.TB, url string) *pgxpool.Pool {
+	tb.Helper()
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return pgxvec.RegisterTypes(ctx, conn) }
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
 	return p
 }
 
 // end closes the pools and drops the database, or keeps it when the test failed.
-func (db *DB) end(t testing.TB, s *server) {
-	t.Helper()
+func (db *DB) end(tb testing.TB, s *server) {
+	tb.Helper()
 	for name, p := range map[string]*pgxpool.Pool{"Pool": db.Pool, "Owner": db.Owner} {
 		closed := make(chan struct{})
 		go func() {
@@ -104,20 +104,20 @@ func (db *DB) end(t testing.TB, s *server) {
 		select {
 		case <-closed:
 		case <-time.After(10 * time.Second):
-			t.Errorf("pgtest: a connection of %s was never returned (rows not closed, or a transaction left open)", name)
+			tb.Errorf("pgtest: a connection of %s was never returned (rows not closed, or a transaction left open)", name)
 		}
 	}
-	if t.Failed() {
+	if tb.Failed() {
 		if err := s.keep(db.Name); err != nil {
-			t.Logf("pgtest: %v", err)
+			tb.Logf("pgtest: %v", err)
 		}
-		t.Logf("pgtest: kept for a day: go run ./internal/pgtest/open %s, then psql with database %s", s.dir, db.Name)
+		tb.Logf("pgtest: kept for a day: go run ./internal/pgtest/open %s, then psql with database %s", s.dir, db.Name)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.drop(ctx, db.Name); err != nil {
-		t.Errorf("pgtest: %v", err)
+		tb.Errorf("pgtest: %v", err)
 	}
 }
 

@@ -4,7 +4,6 @@ package pgtest_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -86,7 +85,7 @@ func TestNew_KeptOnFailure(t *testing.T) {
 		db := pgtest.New(t)
 		_, err := db.Owner.Exec(t.Context(), "CREATE TABLE evidence AS SELECT 42 AS answer")
 		require.NoError(t, err)
-		fmt.Println("database " + db.Name)
+		t.Log("database " + db.Name)
 		t.Fail()
 		return
 	}
