@@ -1,10 +1,12 @@
 package approval
 
 import (
+	"flag"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"cdsa.dev/cdsa/internal/decision"
@@ -23,6 +25,7 @@ type walk struct {
 	rights map[uuid.UUID]Rights
 
 	saidYes    map[uuid.UUID]bool
+	goodYes    map[uuid.UUID]bool // with a second factor at most ten minutes old
 	saidNo     bool
 	withdrawn  bool
 	grantedAt  time.Time
@@ -56,12 +59,13 @@ func (w *walk) decide(t *rapid.T) {
 	if by == w.people[0] || hash != "h" || w.saidYes[by] || w.saidNo || w.withdrawn || w.status != enum.ToolExecutionStatusAwaitingApproval {
 		t.Fatalf("a decision was taken that must not be: by %v, state %s", by, w.status)
 	}
-	d := decision.Decision{ApproverID: by, Approved: rapid.IntRange(0, 5).Draw(t, "no") > 0, At: w.now}
+	d := decision.Decision{ApproverID: by, Approved: rapid.IntRange(0, 9).Draw(t, "no") > 0, At: w.now}
 	if rapid.IntRange(0, 5).Draw(t, "mfa") > 0 {
 		at := w.now.Add(-time.Duration(rapid.IntRange(0, 12).Draw(t, "mfaMinutes")) * time.Minute)
 		d.MFAAt = &at
 	}
 	w.r.Decisions = append(w.r.Decisions, d)
+	w.goodYes[by] = d.Approved && d.MFAAt != nil && d.At.Sub(*d.MFAAt) <= 10*time.Minute
 	tally := w.r.Count(w.need.SecondFactorAge, func(id uuid.UUID) Rights { return w.rights[id] })
 	switch {
 	case !d.Approved:
@@ -73,11 +77,27 @@ func (w *walk) decide(t *rapid.T) {
 		w.saidYes[by] = true
 		yes, useBy := true, w.now.Add(w.need.GrantTTL)
 		w.r.IsApproved, w.r.UseBy, w.grantedAt = &yes, &useBy, w.now
+		w.mustBeQuorum(t)
 		if !w.step(t, enum.ToolExecutionStatusPending, "", "") {
 			t.Fatalf("a met quorum could not go on from %s", w.status)
 		}
 	default:
 		w.saidYes[by] = true
+	}
+}
+
+// mustBeQuorum counts once more, in its own way, at the moment of the grant.
+func (w *walk) mustBeQuorum(t *rapid.T) {
+	n, elevated := 0, false
+	for _, id := range w.people[1:] {
+		if w.saidYes[id] && w.rights[id].Decide && (w.need.Gate != GateElevated || w.goodYes[id]) {
+			n++
+			elevated = elevated || w.rights[id].DecideElevated
+		}
+	}
+	want := map[Gate]int{GateApproval: 1, GateElevated: 2}[w.need.Gate]
+	if w.saidNo || n < want || w.need.Gate == GateElevated && !elevated || !w.now.Before(t0.Add(w.need.RequestTTL)) {
+		t.Fatalf("granted with %d of %d approvals (elevated %v, rejected %v)", n, want, elevated, w.saidNo)
 	}
 }
 
@@ -118,14 +138,15 @@ func (w *walk) mayHaveStarted(t *rapid.T) {
 }
 
 func TestWalk(t *testing.T) {
+	require.NoError(t, flag.Set("rapid.checks", "1500"))
 	rapid.Check(t, func(t *rapid.T) {
-		w := &walk{s: DefaultSettings(), now: t0, hash: "h", saidYes: map[uuid.UUID]bool{}, rights: map[uuid.UUID]Rights{}}
+		w := &walk{s: DefaultSettings(), now: t0, hash: "h", saidYes: map[uuid.UUID]bool{}, goodYes: map[uuid.UUID]bool{}, rights: map[uuid.UUID]Rights{}}
 		for i := range 5 {
 			id := uuid.UUID{15: byte(i + 1)}
 			w.people = append(w.people, id)
 			w.rights[id] = Rights{true, i%2 == 0}
 		}
-		w.need = w.s.Judge(Input{Risk: enum.RiskLevel(rapid.SampledFrom(enum.RiskLevel("").Values()).Draw(t, "risk"))})
+		w.need = w.s.Judge(Input{Risk: enum.RiskLevel(rapid.SampledFrom([]string{"LOW", "MEDIUM", "HIGH", "HIGH", "CRITICAL", "CRITICAL", "CRITICAL"}).Draw(t, "risk"))})
 		w.r = Request{RequesterID: w.people[0], ArgsHash: "h", PolicyVersion: w.s.Version(), Elevated: w.need.Elevated(),
 			RequiredApprovals: w.need.RequiredApprovals, ExpiresAt: t0.Add(w.need.RequestTTL)}
 		first := enum.ToolExecutionStatusPending
@@ -146,7 +167,11 @@ func TestWalk(t *testing.T) {
 					w.r.WithdrawnAt, w.withdrawn = &at, true
 				}
 			},
-			"change": func(t *rapid.T) { w.hash, w.hashBroken = "changed", true },
+			"change": func(t *rapid.T) {
+				if rapid.IntRange(0, 4).Draw(t, "rarely") == 0 {
+					w.hash, w.hashBroken = "changed", true
+				}
+			},
 			"finish": func(t *rapid.T) {
 				if rapid.Bool().Draw(t, "ok") {
 					w.step(t, enum.ToolExecutionStatusCompleted, "", "")
