@@ -1,0 +1,99 @@
+package httpx
+
+import (
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"cdsa.dev/cdsa/internal/errs"
+)
+
+type header struct{ key, value string }
+
+// commonHeaders go on every answer.
+var commonHeaders = []header{
+	{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}, {"Referrer-Policy", "no-referrer"},
+	{"Cross-Origin-Opener-Policy", "same-origin"}, {"Cross-Origin-Resource-Policy", "same-origin"},
+	{"Permissions-Policy", "camera=(), geolocation=(), microphone=()"},
+}
+
+// apiHeaders are for answers that no browser shows or keeps.
+var apiHeaders = append([]header{
+	{"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"}, {"Cache-Control", "no-store"},
+}, commonHeaders...)
+
+// pageHeaders are for the playground: its own scripts and workers, the inline styles its editor writes, and its
+// connections to this server, by websocket too.
+var pageHeaders = append([]header{{"Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; " +
+	"worker-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; font-src 'self' data:; object-src 'none'; " +
+	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"}}, commonHeaders...)
+
+func setHeaders(to http.Header, list []header) {
+	values := make([]string, len(list)) // one allocation for all
+	for i, h := range list {
+		values[i] = h.value
+		to[h.key] = values[i : i+1 : i+1]
+	}
+}
+
+// Origins is the list of web origins that may call from a browser, besides the server's own.
+type Origins map[string]bool
+
+// NewOrigins takes serialised origins, as https://app.example.org.
+func NewOrigins(list []string) Origins {
+	o := Origins{}
+	for _, s := range list {
+		o[strings.ToLower(s)] = true
+	}
+	return o
+}
+
+// Allows says whether the request comes from no web page at all, from this server's own or from a listed one. The
+// websocket's handshake asks the same question.
+func (o Origins) Allows(r *http.Request) bool {
+	values := r.Header.Values("Origin")
+	if len(values) == 0 {
+		return true
+	}
+	return len(values) == 1 && (sameOrigin(values[0], r.Host) || o[strings.ToLower(values[0])])
+}
+
+// sameOrigin compares hosts only: behind a proxy that ends TLS the scheme is not known here.
+func sameOrigin(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.EqualFold(u.Host, host)
+}
+
+// cors lets listed origins in and answers their preflights. A page of any other origin is refused outright. No
+// cookies are used, so Access-Control-Allow-Credentials is never sent.
+func (h *Handler) cors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hd := w.Header()
+		hd.Add("Vary", "Origin")
+		origin := r.Header.Get("Origin")
+		if !h.origins.Allows(r) {
+			Refuse(w, r, errs.New(errs.Forbidden, "Pages of this origin may not call the server. Its operator can allow them by CDSA_ALLOWED_ORIGINS."))
+			return
+		}
+		if origin != "" && !sameOrigin(origin, r.Host) {
+			hd.Set("Access-Control-Allow-Origin", origin)
+			hd.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+			hd.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		}
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			hd.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
+			hd.Set("Access-Control-Allow-Methods", "GET, POST")
+			hd.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, X-Request-Id, Last-Event-ID, GraphQL-Require-Preflight, Apollo-Require-Preflight")
+			hd.Set("Access-Control-Max-Age", "600")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func isMultipart(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "multipart/form-data"
+}
