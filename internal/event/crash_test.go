@@ -111,10 +111,10 @@ func TestRelay_Kill(t *testing.T) {
 	rec := new(recorder).follow(t, b)
 	var last uint64
 	for range 3 {
-		last = killAfter(t, 100, "EVENT_TEST_CHILD=relay", "EVENT_TEST_NATS="+n.url(), "EVENT_TEST_PG="+pool.Config().ConnString())
+		last = killAfter(t, 100, "EVENT_TEST_CHILD=relay", "EVENT_TEST_NATS="+n.url(), "EVENT_TEST_PG="+pool.url)
 	}
 	left := count(t, pool, "sent_at IS NULL")
-	r := NewRelay(pool, b, quick)
+	r := NewRelay(pool.Pool, b, quick)
 	run(t, r)
 	eventually(t, "everything sent", func() bool { return count(t, pool, "sent_at IS NULL") == 0 })
 	want := count(t, pool, "true")

@@ -172,16 +172,15 @@ func (b *Bus) deliver(m Message) {
 	b.position.Store(m.Seq)
 }
 
-// fromJetStream also gives the number of messages that still wait for the consumer.
-func (b *Bus) fromJetStream(m jetstream.Msg) (Message, uint64, error) {
+func (b *Bus) fromJetStream(m jetstream.Msg) (Message, *jetstream.MsgMetadata, error) {
 	meta, err := m.Metadata()
 	if err != nil {
-		return Message{}, 0, fmt.Errorf("event: a message without metadata: %w", err)
+		return Message{}, nil, fmt.Errorf("event: a message without metadata: %w", err)
 	}
 	return Message{
 		Subject: m.Subject()[len(b.subject("")):], Seq: meta.Sequence.Stream, At: meta.Timestamp.UTC(),
 		ID: m.Headers().Get(jetstream.MsgIDHeader), Data: m.Data(),
-	}, meta.NumPending, nil
+	}, meta, nil
 }
 
 // dropConsumer spares the server a minute of an abandoned consumer; it goes by itself when this fails.

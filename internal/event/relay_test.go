@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // quick lets a test's relays compete and poll fast.
@@ -42,7 +41,7 @@ func mustAppend(t *testing.T, q Execer, subject string, payload any) int64 {
 	return id
 }
 
-func count(t *testing.T, pool *pgxpool.Pool, where string) int {
+func count(t *testing.T, pool outbox, where string) int {
 	t.Helper()
 	var n int
 	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM outbox WHERE "+where).Scan(&n); err != nil {
@@ -116,7 +115,7 @@ func TestRelay_WakeAndLatency(t *testing.T) {
 	n, pool := startNATS(t), newPool(t)
 	a, b := openBus(t, Config{URL: n.url()}), openBus(t, Config{URL: n.url()})
 	slow := RelayConfig{Poll: time.Hour, Retry: 20 * time.Millisecond} // only a wake-up can be the cause
-	leader, follower := NewRelay(pool, a, slow), NewRelay(pool, b, slow)
+	leader, follower := NewRelay(pool.Pool, a, slow), NewRelay(pool.Pool, b, slow)
 	run(t, leader)
 	eventually(t, "a leader", func() bool { return leader.Stats().Leading })
 	run(t, follower)
@@ -138,7 +137,7 @@ func TestRelay_WakeAndLatency(t *testing.T) {
 func TestRelay_PollAlone(t *testing.T) {
 	pool, b := newPool(t), openBus(t, Config{})
 	rec := new(recorder).follow(t, b)
-	run(t, NewRelay(pool, b, quick))
+	run(t, NewRelay(pool.Pool, b, quick))
 	mustAppend(t, pool, "s", "x")
 	rec.waitFor(t, 1)
 }
@@ -146,7 +145,7 @@ func TestRelay_PollAlone(t *testing.T) {
 // A transaction that took its id early and commits late is not passed over.
 func TestRelay_LateCommit(t *testing.T) {
 	pool, b := newPool(t), openBus(t, Config{})
-	r := NewRelay(pool, b, quick)
+	r := NewRelay(pool.Pool, b, quick)
 	run(t, r)
 	rec := new(recorder).follow(t, b)
 	early, err := pool.Begin(t.Context())
@@ -170,7 +169,7 @@ func TestRelay_LateCommit(t *testing.T) {
 
 func TestRelay_Flush(t *testing.T) {
 	pool, b := newPool(t), openBus(t, Config{})
-	r := NewRelay(pool, b, RelayConfig{Batch: 4})
+	r := NewRelay(pool.Pool, b, RelayConfig{Batch: 4})
 	for i := range 10 {
 		mustAppend(t, pool, "chat.a", i)
 		mustAppend(t, pool, "chat.b", i)
@@ -228,7 +227,7 @@ func TestRelay_UnmarkedIsNotRepeated(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			r := NewRelay(pool, b, quick)
+			r := NewRelay(pool.Pool, b, quick)
 			if age != "0 s" {
 				found, err := r.storedBefore(t.Context(), rows)
 				if err != nil || len(found) != 3 || found[rows[2].messageID()] != 3 {
@@ -250,7 +249,7 @@ func TestRelay_UnmarkedIsNotRepeated(t *testing.T) {
 // A table that was made anew gives the same ids; its rows are other rows.
 func TestRelay_RecreatedTable(t *testing.T) {
 	pool, b := newPool(t), openBus(t, Config{})
-	r := NewRelay(pool, b, quick)
+	r := NewRelay(pool.Pool, b, quick)
 	for range 2 {
 		if id := mustAppend(t, pool, "s", "x"); id != 1 {
 			t.Fatalf("id %d", id)
@@ -258,9 +257,7 @@ func TestRelay_RecreatedTable(t *testing.T) {
 		if _, err := r.Flush(t.Context(), "s"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pool.Exec(t.Context(), "DROP TABLE outbox; "+OutboxDDL); err != nil {
-			t.Fatal(err)
-		}
+		pool.recreate(t)
 	}
 	if n := len(streamed(t, b)); n != 2 {
 		t.Errorf("%d messages, want 2", n)
@@ -270,7 +267,7 @@ func TestRelay_RecreatedTable(t *testing.T) {
 func TestRelay_BusRestart(t *testing.T) {
 	n, pool := startNATS(t), newPool(t)
 	b := openBus(t, Config{URL: n.url()})
-	r := NewRelay(pool, b, quick)
+	r := NewRelay(pool.Pool, b, quick)
 	run(t, r)
 	rec := new(recorder).follow(t, b)
 	mustAppend(t, pool, "s", 0)
@@ -296,7 +293,7 @@ func TestRelay_BusRestart(t *testing.T) {
 // The leader's connection is cut: it leads again or another does, and nothing is lost.
 func TestRelay_ConnectionCut(t *testing.T) {
 	pool, b := newPool(t), openBus(t, Config{})
-	r1, r2 := NewRelay(pool, b, quick), NewRelay(pool, b, quick)
+	r1, r2 := NewRelay(pool.Pool, b, quick), NewRelay(pool.Pool, b, quick)
 	run(t, r1)
 	run(t, r2)
 	rec := new(recorder).follow(t, b)
@@ -325,7 +322,7 @@ func TestRelay_Sweep(t *testing.T) {
 	}
 	cfg := quick
 	cfg.Sweep = 10 * time.Millisecond
-	r := NewRelay(pool, b, cfg)
+	r := NewRelay(pool.Pool, b, cfg)
 	run(t, r)
 	eventually(t, "deletion", func() bool { return r.Stats().Deleted == 2500 })
 	if n := count(t, pool, "true"); n != 100 {
@@ -340,7 +337,7 @@ func TestRelay_Property(t *testing.T) {
 	a, b := openBus(t, Config{URL: n.url()}), openBus(t, Config{URL: n.url()})
 	cfg := quick
 	cfg.Batch = 7
-	relays := []*Relay{NewRelay(pool, a, cfg), NewRelay(pool, b, cfg)}
+	relays := []*Relay{NewRelay(pool.Pool, a, cfg), NewRelay(pool.Pool, b, cfg)}
 	rec := new(recorder).follow(t, a)
 	run(t, relays[0])
 	run(t, relays[1])
@@ -385,7 +382,7 @@ func TestRelay_Property(t *testing.T) {
 	t.Logf("%d rows, relays %+v and %+v", want, relays[0].Stats(), relays[1].Stats())
 }
 
-func write(t *testing.T, pool *pgxpool.Pool, relays []*Relay, w, each int) {
+func write(t *testing.T, pool outbox, relays []*Relay, w, each int) {
 	subject := fmt.Sprint("w.", w)
 	for i := range each {
 		tx, err := pool.Begin(t.Context())

@@ -41,87 +41,120 @@ func (b *Bus) replay(ctx context.Context, subjects []string, after, upto uint64,
 	if len(filter) == 0 {
 		return errors.New("event: replay of no subject")
 	}
-	select {
-	case b.replays <- struct{}{}:
-		defer func() { <-b.replays }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	info, err := b.info(ctx)
-	if err != nil {
-		return err
-	}
-	if after > info.State.LastSeq || after+1 < firstOf(info.State) {
-		return ErrCursorExpired
-	}
-	if upto = min(upto, info.State.LastSeq); after >= upto {
+	if after >= upto && after <= b.Position() { // the usual resume of a client that missed nothing
 		return nil
 	}
-	cons, err := b.js.CreateConsumer(ctx, streamName(b.cfg.Prefix), jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
-		FilterSubjects: filter, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
-	})
-	if err != nil {
-		return fmt.Errorf("event: make a replay's consumer: %w", b.translate(err))
+	r := replaying{bus: b, after: after, upto: upto, yield: yield}
+	if err := r.open(ctx, filter); err != nil {
+		return err
 	}
-	made := cons.CachedInfo()
-	defer b.dropConsumer(made.Name)
-	r := replaying{bus: b, cons: cons, after: after, upto: upto, yield: yield, pending: made.NumPending}
+	if r.cons != nil {
+		defer b.dropConsumer(r.cons.CachedInfo().Name)
+	}
 	return r.run(ctx)
+}
+
+// turn waits for one of the slots. A slot is held while the bus is asked, not while a slow reader takes what was read.
+func (b *Bus) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case b.replays <- struct{}{}:
+		return func() { <-b.replays }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // replaying is one replay under way.
 type replaying struct {
 	bus     *Bus
-	cons    jetstream.Consumer
-	after   uint64 // the last sequence passed on
+	cons    jetstream.Consumer // nil when nothing waits
+	after   uint64             // the last sequence read
 	upto    uint64
 	pending uint64 // messages that wait behind it
 	number  uint64 // consumer sequence, which has no holes unless a message was lost on the way
 	yield   func(Message) bool
 }
 
+// open checks the bounds against what is stored and makes the consumer.
+func (r *replaying) open(ctx context.Context, filter []string) error {
+	b := r.bus
+	done, err := b.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	info, err := b.info(ctx)
+	if err != nil {
+		return err
+	}
+	if r.after > info.State.LastSeq || r.after+1 < firstOf(info.State) {
+		return ErrCursorExpired
+	}
+	if r.upto = min(r.upto, info.State.LastSeq); r.after >= r.upto {
+		return nil
+	}
+	cons, err := b.js.CreateConsumer(ctx, streamName(b.cfg.Prefix), jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.after + 1,
+		FilterSubjects: filter, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return fmt.Errorf("event: make a replay's consumer: %w", b.translate(err))
+	}
+	r.cons, r.pending = cons, cons.CachedInfo().NumPending
+	return nil
+}
+
 func (r *replaying) run(ctx context.Context) error {
 	for r.pending > 0 && r.after < r.upto {
-		batch, err := r.cons.Fetch(int(min(r.pending, replayBatch)), jetstream.FetchMaxWait(requestTimeout))
+		batch, err := r.read(ctx)
 		if err != nil {
-			return fmt.Errorf("event: replay: %w", r.bus.translate(err))
-		}
-		from, kept := r.after, make([]Message, 0, min(r.pending, replayBatch))
-		for m := range batch.Messages() {
-			msg, pending, err := r.bus.fromJetStream(m)
-			if err != nil {
-				return err
-			}
-			meta, err := m.Metadata()
-			if err != nil {
-				return fmt.Errorf("event: replay: %w", err)
-			}
-			if r.number++; meta.Sequence.Consumer != r.number {
-				return fmt.Errorf("event: replay: %w", errors.Join(ErrUnavailable, errors.New("a message was lost on the way")))
-			}
-			r.pending, r.after = pending, msg.Seq
-			kept = append(kept, msg)
-		}
-		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
-			return fmt.Errorf("event: replay: %w", r.bus.translate(err))
-		}
-		if len(kept) == 0 { // what waited has expired
-			return ErrCursorExpired
-		}
-		if first, err := r.bus.First(ctx); err != nil {
 			return err
-		} else if first > from+1 { // something may have expired before it was read
-			return ErrCursorExpired
 		}
-		for _, m := range kept {
-			if m.Seq > r.upto {
-				return nil
-			}
-			if !r.yield(m) {
+		for _, m := range batch {
+			if m.Seq > r.upto || !r.yield(m) {
 				return nil
 			}
 		}
 	}
 	return nil
+}
+
+// read takes the next messages and makes sure that none before them has expired unread.
+func (r *replaying) read(ctx context.Context) ([]Message, error) {
+	done, err := r.bus.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	size := min(r.pending, replayBatch)
+	batch, err := r.cons.Fetch(int(size), jetstream.FetchMaxWait(requestTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("event: replay: %w", r.bus.translate(err))
+	}
+	from, kept := r.after, make([]Message, 0, size)
+	for m := range batch.Messages() {
+		msg, meta, err := r.bus.fromJetStream(m)
+		if err != nil {
+			return nil, err
+		}
+		if r.number++; meta.Sequence.Consumer != r.number {
+			return nil, fmt.Errorf("event: replay: %w", errors.Join(ErrUnavailable, errors.New("a message was lost on the way")))
+		}
+		r.pending, r.after = meta.NumPending, msg.Seq
+		kept = append(kept, msg)
+	}
+	if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
+		return nil, fmt.Errorf("event: replay: %w", r.bus.translate(err))
+	}
+	if len(kept) == 0 { // what waited has expired
+		return nil, ErrCursorExpired
+	}
+	first, err := r.bus.First(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if first > from+1 {
+		return nil, ErrCursorExpired
+	}
+	return kept, nil
 }
