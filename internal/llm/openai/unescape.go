@@ -17,7 +17,7 @@ func (u *unescaper) next(decoded, raw string) string {
 	if len(raw) < 2 || raw[0] != '"' {
 		return decoded
 	}
-	body := raw[1 : len(raw)-1]
+	body := u.held + raw[1:len(raw)-1]
 	tail := highSurrogate.FindString(body)
 	if before := strings.TrimSuffix(body, tail); tail != "" && (len(before)-len(strings.TrimRight(before, `\`)))%2 == 1 {
 		tail = "" // an escaped backslash and the plain letters after it
@@ -25,8 +25,7 @@ func (u *unescaper) next(decoded, raw string) string {
 	if u.held == "" && tail == "" {
 		return decoded
 	}
-	body = u.held + strings.TrimSuffix(body, tail)
-	u.held = tail
+	body, u.held = strings.TrimSuffix(body, tail), tail
 	var s string
 	if json.Unmarshal([]byte(`"`+body+`"`), &s) != nil {
 		return decoded
