@@ -56,6 +56,9 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener, grace time.Du
 	defer hurry.Stop()
 	err := srv.Shutdown(limit)
 	if err != nil {
+		err = srv.Shutdown(limit) // it looks only every half second; this is one more look, at the end
+	}
+	if err != nil {
 		err = errors.Join(fmt.Errorf("requests were cut off after %v: %w", grace, err), srv.Close())
 	}
 	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
