@@ -11,23 +11,21 @@ import (
 
 type header struct{ key, value string }
 
-// commonHeaders go on every answer.
-var commonHeaders = []header{
-	{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}, {"Referrer-Policy", "no-referrer"},
-	{"Cross-Origin-Opener-Policy", "same-origin"}, {"Cross-Origin-Resource-Policy", "same-origin"},
-	{"Permissions-Policy", "camera=(), geolocation=(), microphone=()"},
+// apiHeaders are for answers that no browser shows or keeps. They are few because every answer pays for them.
+var apiHeaders = []header{
+	{"X-Content-Type-Options", "nosniff"}, {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"}, {"Cache-Control", "no-store"},
 }
-
-// apiHeaders are for answers that no browser shows or keeps.
-var apiHeaders = append([]header{
-	{"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"}, {"Cache-Control", "no-store"},
-}, commonHeaders...)
 
 // pageHeaders are for the playground: its own scripts and workers, the inline styles its editor writes, and its
 // connections to this server, by websocket too.
-var pageHeaders = append([]header{{"Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; " +
-	"worker-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; font-src 'self' data:; object-src 'none'; " +
-	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"}}, commonHeaders...)
+var pageHeaders = []header{
+	{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}, {"Referrer-Policy", "no-referrer"},
+	{"Cross-Origin-Opener-Policy", "same-origin"}, {"Cross-Origin-Resource-Policy", "same-origin"},
+	{"Permissions-Policy", "camera=(), geolocation=(), microphone=()"},
+	{"Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; " +
+		"worker-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; font-src 'self' data:; object-src 'none'; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"},
+}
 
 func setHeaders(to http.Header, list []header) {
 	values := make([]string, len(list)) // one allocation for all
@@ -79,7 +77,6 @@ func (h *Handler) cors(next http.Handler) http.Handler {
 		if origin != "" && !sameOrigin(origin, r.Host) {
 			hd.Set("Access-Control-Allow-Origin", origin)
 			hd.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
-			hd.Set("Cross-Origin-Resource-Policy", "cross-origin")
 		}
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			hd.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")

@@ -66,7 +66,6 @@ func (h *Handler) finish(x *response, r *http.Request) {
 		x.status = http.StatusOK
 	}
 	if !x.hijacked {
-		x.deadline = time.Time{}
 		x.renew() // net/http writes what is still buffered
 	}
 	h.metrics.observe(x, r)
