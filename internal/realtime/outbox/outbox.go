@@ -25,8 +25,8 @@ var ErrSlow = errors.New("outbox: the peer does not read")
 var ErrFinished = errors.New("outbox: the connection is closing")
 
 const (
-	// kernelBuffer bounds what a peer that does not read hides in the kernel: 3-4 MB without it (measured).
-	kernelBuffer = 64 << 10 // bytes
+	// KernelBuffer bounds what a peer that does not read hides in the kernel: 3-4 MB without it (measured).
+	KernelBuffer = 64 << 10 // bytes
 	// chunk is what one deadline must suffice for.
 	chunk = 16 << 10 // bytes
 )
@@ -74,7 +74,7 @@ func New(c net.Conn, lim Limits, onIdle func()) *Conn {
 		}
 	}
 	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetWriteBuffer(kernelBuffer) // a hint: without it the peer is only cut off later
+		_ = t.SetWriteBuffer(KernelBuffer) // a hint: without it the peer is only cut off later
 	}
 	return o
 }

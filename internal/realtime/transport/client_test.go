@@ -88,6 +88,10 @@ func serveHub(t testing.TB, cfg Config, users map[string]*authz.Principal, o rea
 		gql.ServeHTTP(w, r.WithContext(ctx))
 	}))
 	f.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	f.http.Config.ConnContext = ConnContext
+	if cfg.KeepAlive > 0 { // streams are to outlive them
+		f.http.Config.ReadTimeout, f.http.Config.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+	}
 	f.http.Start()
 	t.Cleanup(func() {
 		f.rt.Close()

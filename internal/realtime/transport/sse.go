@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/realtime"
+	"cdsa.dev/cdsa/internal/realtime/outbox"
 	"cdsa.dev/cdsa/internal/realtime/wire"
 )
 
@@ -41,6 +43,14 @@ func arrival(ctx context.Context) time.Time {
 		return at
 	}
 	return time.Now()
+}
+
+type connKey struct{}
+
+// ConnContext is for http.Server.ConnContext: with it, event streams bound what a client that does not read hides in
+// the kernel, as websockets always do.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 // Supports GET and POST whose Accept prefers an event stream to JSON. Clients that list it beside JSON for all their
@@ -103,7 +113,7 @@ func (t eventStream) Do(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 		refuse(w, http.StatusMethodNotAllowed, errs.New(errs.BadUserInput, "Mutations need POST."))
 		return
 	}
-	if err := open(w); err != nil {
+	if err := open(w, r); err != nil {
 		t.s.cfg.Log.Error("event stream not possible", "request_id", authz.RequestFrom(ctx).ID, "error", err)
 		return
 	}
@@ -116,7 +126,10 @@ func (t eventStream) Do(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 }
 
 // open sends the head of the answer at once, so that the client knows that it is connected.
-func open(w http.ResponseWriter) error {
+func open(w http.ResponseWriter, r *http.Request) error {
+	if c, ok := r.Context().Value(connKey{}).(interface{ SetWriteBuffer(int) error }); ok {
+		_ = c.SetWriteBuffer(outbox.KernelBuffer) // a hint: without it the client is only cut off later
+	}
 	rc := http.NewResponseController(w)
 	for _, err := range []error{rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})} {
 		if err != nil && !errors.Is(err, http.ErrNotSupported) { // the server's deadlines are meant for short answers
