@@ -17,7 +17,7 @@ const (
 	minScore = 2 // of zxcvbn's 0..4: about 10^8 guesses
 	// zxcvbn's time grows with the cube of the length (180 ms at 84 substitutable characters, measured), so only a
 	// prefix is scored. A long password with a weak beginning is refused, which errs on the safe side.
-	scoredRunes = 40
+	scoredRunes = 28
 )
 
 // CheckPassword says whether a person may choose this password. own is what an attacker knows of them (e-mail,

@@ -47,7 +47,7 @@ func TestReady(t *testing.T) {
 		serve(h, request("GET", "/readyz"))
 		require.Equal(t, 1, runs, "askers share an answer")
 
-		time.Sleep(readyKept)
+		<-time.After(readyKept)
 		down := errors.New("dial tcp: password authentication failed")
 		failing.Store(&down)
 		rec = serve(h, request("GET", "/readyz"))
@@ -55,7 +55,7 @@ func TestReady(t *testing.T) {
 		require.JSONEq(t, `{"status":"unavailable","checks":{"postgres":"failed","bus":"ok"}}`, rec.Body.String())
 		require.Contains(t, log.String(), "password authentication failed")
 
-		time.Sleep(readyKept)
+		<-time.After(readyKept)
 		failing.Store(nil)
 		require.Equal(t, 200, serve(h, request("GET", "/readyz")).Code)
 		h.Drain()

@@ -3,21 +3,26 @@ package main
 
 import (
 	"bytes"
-	"log"
+	"fmt"
 	"os"
 
 	"cdsa.dev/cdsa/internal/config"
 )
 
 func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
 	var b bytes.Buffer
 	if err := config.WriteDoc(&b); err != nil {
-		log.Fatal(err)
+		return err
 	}
-	if err := os.MkdirAll("docs", 0o750); err != nil {
-		log.Fatal(err)
+	if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // a folder for everyone
+		return err
 	}
-	if err := os.WriteFile("docs/config.md", b.Bytes(), 0o644); err != nil { //nolint:gosec // a page for everyone
-		log.Fatal(err)
-	}
+	return os.WriteFile("docs/config.md", b.Bytes(), 0o644) //nolint:gosec // a page for everyone
 }
