@@ -103,7 +103,7 @@ func cleanValue(name string, v any) error {
 	case string:
 		return cleanText(name, v)
 	case json.Number:
-		if _, err := v.Float64(); err != nil || len(v) > 64 {
+		if len(v) > 64 || !isFloat64(v) {
 			return errs.Input(name, "%q contains a number that is too large or too long.", name)
 		}
 	case []any:
@@ -123,6 +123,11 @@ func cleanValue(name string, v any) error {
 		}
 	}
 	return nil
+}
+
+func isFloat64(n json.Number) bool {
+	_, err := n.Float64()
+	return err == nil
 }
 
 // jsonDepth counts brackets outside strings, without judging the rest.

@@ -154,6 +154,9 @@ func (d *documents) MutateOperationContext(ctx context.Context, oc *graphql.Oper
 			return present.Wrap(err)
 		}
 	}
+	if err := (coercer{d.schema}).check(oc.Operation.VariableDefinitions, oc.Variables); err != nil {
+		return present.Wrap(err)
+	}
 	r.cost = op.cost
 	if !op.fixedCost {
 		r.cost = costOf(oc.Operation.SelectionSet, oc.Variables, d.limits.PageDefault)

@@ -42,7 +42,7 @@ type Limits struct {
 // DefaultLimits are the defaults of the API contract.
 func DefaultLimits() Limits {
 	return Limits{
-		MaxTokens: 15_000, MaxDepth: 30, MaxAliases: 100, MaxDirectives: 200, MaxFields: 2_000,
+		MaxTokens: 15_000, MaxDepth: 30, MaxAliases: 100, MaxDirectives: 200, MaxFields: 1_000,
 		MaxOperations: 20, MaxFragments: 200, MaxMutations: 20, MaxErrors: 100, MaxCost: 50_000,
 		PageDefault: 20, PageMax: 100,
 	}

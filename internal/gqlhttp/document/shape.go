@@ -12,6 +12,9 @@ import (
 	"cdsa.dev/cdsa/internal/gqlhttp/present"
 )
 
+// maxRepeats is how often one selection may name the same field: merging them is quadratic.
+const maxRepeats = 50
+
 // maxLiteralDepth bounds lists and objects inside literals.
 const maxLiteralDepth = 30
 
@@ -84,6 +87,7 @@ func (s *shape) count(counter *int, limit int, what string) {
 // selection gives the depth in fields.
 func (s *shape) selection(set ast.SelectionSet) int {
 	deepest := 0
+	s.repeats(set)
 	for _, sel := range set {
 		if s.err != nil {
 			return 0
@@ -110,6 +114,21 @@ func (s *shape) selection(set ast.SelectionSet) int {
 		deepest = max(deepest, depth)
 	}
 	return deepest
+}
+
+func (s *shape) repeats(set ast.SelectionSet) {
+	if len(set) <= maxRepeats || s.err != nil {
+		return
+	}
+	seen := map[string]int{}
+	for _, sel := range set {
+		if f, ok := sel.(*ast.Field); ok {
+			if seen[f.Alias]++; seen[f.Alias] > maxRepeats {
+				s.fail(errs.New(errs.ResourceExhausted, "The document repeats a field more than %d times in one place. Name it once.", maxRepeats))
+				return
+			}
+		}
+	}
 }
 
 func (s *shape) fragment(name string) int {

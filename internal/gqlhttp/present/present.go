@@ -97,9 +97,16 @@ func present(ctx context.Context, log *slog.Logger, err error, g *gqlerror.Error
 		e := errs.Input(argument, "The argument %s is not a valid value of its type.", argument)
 		return atField(ctx, render(ctx, e, g), true)
 	case g != nil && g.Err == nil:
+		if len(g.Path) > 1 && g.Path[0] == ast.PathName("variable") {
+			// A request error: its path led into the variables, not into the response.
+			return render(ctx, variableError(g), &gqlerror.Error{Locations: g.Locations})
+		}
 		if e := foreign(g); e != nil {
 			return render(ctx, e, g)
 		}
+	}
+	if g != nil && g.Err != nil {
+		err = g.Err // its own text would add the path, and so the client's aliases
 	}
 	logInternal(ctx, log, err)
 	return render(ctx, errs.New(errs.Internal, internalMessage), g)
@@ -108,8 +115,6 @@ func present(ctx context.Context, log *slog.Logger, err error, g *gqlerror.Error
 // foreign translates what gqlgen's and entgql's own code builds as finished errors.
 func foreign(g *gqlerror.Error) *errs.Error {
 	switch code, _ := g.Extensions["code"].(string); {
-	case len(g.Path) > 1 && g.Path[0] == ast.PathName("variable"):
-		return variableError(g)
 	case code == "NOT_FOUND":
 		return errs.Missing("object")
 	case code == "INVALID_PAGINATION":
