@@ -110,13 +110,19 @@ func TestPrincipalCache_FailsClosed(t *testing.T) {
 	id := uid.New(uid.Session)
 	stranger := someone(uid.New(uid.Session))
 	for name, load := range map[string]LoadFunc{
-		"StoreDown":    func(context.Context, uuid.UUID) (*authz.Principal, error) { return nil, errors.New("connection refused") },
+		"StoreDown": func(context.Context, uuid.UUID) (*authz.Principal, error) {
+			return nil, errors.New("connection refused")
+		},
 		"NothingAtAll": func(context.Context, uuid.UUID) (*authz.Principal, error) { return nil, nil },
 		"OtherSession": func(context.Context, uuid.UUID) (*authz.Principal, error) { return stranger, nil },
 		"System":       func(context.Context, uuid.UUID) (*authz.Principal, error) { return authz.Seeder, nil },
-		"BothAtOnce":   func(context.Context, uuid.UUID) (*authz.Principal, error) { return someone(id), errors.New("half read") },
-		"Panic":        func(context.Context, uuid.UUID) (*authz.Principal, error) { panic("row") },
-		"Denied":       func(context.Context, uuid.UUID) (*authz.Principal, error) { return nil, errs.New(errs.Forbidden, "No.") },
+		"BothAtOnce": func(context.Context, uuid.UUID) (*authz.Principal, error) {
+			return someone(id), errors.New("half read")
+		},
+		"Panic": func(context.Context, uuid.UUID) (*authz.Principal, error) { panic("row") },
+		"Denied": func(context.Context, uuid.UUID) (*authz.Principal, error) {
+			return nil, errs.New(errs.Forbidden, "No.")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			loads := 0

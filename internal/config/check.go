@@ -117,7 +117,7 @@ func (l *loader) relations(c *Config) {
 	if c.Limits.Upload < c.Limits.Body {
 		l.problem("CDSA_MAX_UPLOAD is smaller than CDSA_MAX_BODY.")
 	}
-	if weak := uint64(c.Identity.Argon2Memory>>10) * uint64(c.Identity.Argon2Iterations); weak > 0 && weak < 35*1024 { //nolint:gosec // both bounded above
+	if weak := uint64(c.Identity.Argon2Memory>>10) * uint64(c.Identity.Argon2Iterations); weak > 0 && weak < 35*1024 {
 		l.problem("CDSA_ARGON2_MEMORY times CDSA_ARGON2_ITERATIONS is below OWASP's least of 7 MiB five times.")
 	}
 	if c.InProduction() {

@@ -82,7 +82,7 @@ func readKey(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("the key %s must be a plain file that only its owner can read (mode 0600)", filepath.Base(path))
 	}
-	b, err := os.ReadFile(path) //nolint:gosec // a file of the data folder
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read a key: %w", err)
 	}
@@ -108,7 +108,7 @@ func publish(dir, path string, b []byte) (err error) {
 	if err = os.Link(tmp.Name(), path); err != nil {
 		return err
 	}
-	d, err := os.Open(dir) //nolint:gosec // the same folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func TestKeyFile_Processes(t *testing.T) {
 	var failed [children]error
 	for i := range children {
 		wg.Go(func() {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeyFile_Processes$")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeyFile_Processes$") //nolint:gosec // this test itself
 			cmd.Env = append(os.Environ(), "KEYFILE_CHILD="+filepath.Join(dir, "keys"), "KEYFILE_OUT="+filepath.Join(out, string(rune('a'+i))))
 			failed[i] = cmd.Run()
 		})
@@ -80,7 +80,7 @@ func TestKeyFile_Refuses(t *testing.T) {
 	dir := t.TempDir()
 	generate := func() ([]byte, error) { return []byte("fresh"), nil }
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "open"), []byte("hunter2"), 0o600))
-	require.NoError(t, os.Chmod(filepath.Join(dir, "open"), 0o644)) //nolint:gosec // the fault under test
+	require.NoError(t, os.Chmod(filepath.Join(dir, "open"), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600))
 	require.NoError(t, os.Symlink(filepath.Join(dir, "open"), filepath.Join(dir, "link")))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))

@@ -172,7 +172,7 @@ func (l *loader) fill(f field, production bool) {
 }
 
 func readSecret(path string) (string, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	file, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("the file cannot be read: %w", pathless(err))
 	}

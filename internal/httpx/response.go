@@ -33,6 +33,7 @@ type response struct {
 // Unwrap lets http.ResponseController reach the connection.
 func (x *response) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
+// WriteHeader notes the first final status.
 func (x *response) WriteHeader(status int) {
 	if x.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		x.status = status
@@ -41,6 +42,7 @@ func (x *response) WriteHeader(status int) {
 	x.ResponseWriter.WriteHeader(status)
 }
 
+// Write counts what is sent.
 func (x *response) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.status = http.StatusOK

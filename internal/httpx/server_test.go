@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -179,7 +178,7 @@ func TestServe_ListenerFails(t *testing.T) {
 	require.NoError(t, ln.Close())
 	err = Serve(t.Context(), NewServer(h, ServerConfig{Logger: slog.Default()}), ln, time.Second, nil)
 	require.Error(t, err)
-	require.False(t, errors.Is(err, http.ErrServerClosed))
+	require.NotErrorIs(t, err, http.ErrServerClosed)
 }
 
 // A peer that sends but never reads does not hold its handler for ever; the deadline is the connection's own.
