@@ -29,7 +29,7 @@ func (_m *ChatMessage) Session(ctx context.Context) (*ChatSession, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QuerySession().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *ChatMessage) User(ctx context.Context) (*User, error) {
@@ -82,7 +82,7 @@ func (_m *ChatSession) User(ctx context.Context) (*User, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryUser().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *ChatSession) Messages(
@@ -190,7 +190,7 @@ func (_m *ContextWindow) Session(ctx context.Context) (*ChatSession, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QuerySession().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *Document) Uploader(ctx context.Context) (*User, error) {
@@ -198,7 +198,7 @@ func (_m *Document) Uploader(ctx context.Context) (*User, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryUploader().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *Document) Chunks(
@@ -227,7 +227,7 @@ func (_m *DocumentChunk) Document(ctx context.Context) (*Document, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryDocument().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *DocumentChunk) EmbeddingModel(ctx context.Context) (*EmbeddingModel, error) {
@@ -235,7 +235,7 @@ func (_m *DocumentChunk) EmbeddingModel(ctx context.Context) (*EmbeddingModel, e
 	if IsNotLoaded(err) {
 		result, err = _m.QueryEmbeddingModel().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *DocumentChunk) SearchResults(
@@ -289,7 +289,7 @@ func (_m *Permission) Roles(ctx context.Context) (result []*Role, err error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryRoles().All(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *Role) Users(
@@ -322,7 +322,7 @@ func (_m *Role) Permissions(ctx context.Context) (result []*Permission, err erro
 	if IsNotLoaded(err) {
 		result, err = _m.QueryPermissions().All(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *SearchResult) Chunk(ctx context.Context) (*DocumentChunk, error) {
@@ -338,7 +338,7 @@ func (_m *SearchResult) User(ctx context.Context) (*User, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryUser().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *SearchResult) Session(ctx context.Context) (*ChatSession, error) {
@@ -354,7 +354,7 @@ func (_m *Secret) Owner(ctx context.Context) (*User, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryOwner().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *Secret) Versions(
@@ -404,7 +404,7 @@ func (_m *SecretAccessLog) Secret(ctx context.Context) (*Secret, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QuerySecret().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *SecretAccessLog) User(ctx context.Context) (*User, error) {
@@ -412,7 +412,7 @@ func (_m *SecretAccessLog) User(ctx context.Context) (*User, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryUser().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *SecretAccessLog) Tool(ctx context.Context) (*Tool, error) {
@@ -436,7 +436,7 @@ func (_m *SecretVersion) Secret(ctx context.Context) (*Secret, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QuerySecret().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *SecretVersion) Creator(ctx context.Context) (*User, error) {
@@ -452,7 +452,7 @@ func (_m *Session) User(ctx context.Context) (*User, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryUser().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *Tool) Executions(
@@ -523,7 +523,7 @@ func (_m *ToolApproval) Execution(ctx context.Context) (*ToolExecution, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryExecution().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *ToolApproval) User(ctx context.Context) (*User, error) {
@@ -531,7 +531,7 @@ func (_m *ToolApproval) User(ctx context.Context) (*User, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryUser().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *ToolApproval) Approver(ctx context.Context) (*User, error) {
@@ -547,7 +547,7 @@ func (_m *ToolCache) Tool(ctx context.Context) (*Tool, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryTool().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *ToolCache) Hits(
@@ -576,7 +576,7 @@ func (_m *ToolExecution) Tool(ctx context.Context) (*Tool, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryTool().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *ToolExecution) User(ctx context.Context) (*User, error) {
@@ -584,7 +584,7 @@ func (_m *ToolExecution) User(ctx context.Context) (*User, error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryUser().Only(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *ToolExecution) Session(ctx context.Context) (*ChatSession, error) {
@@ -712,7 +712,7 @@ func (_m *User) Roles(ctx context.Context) (result []*Role, err error) {
 	if IsNotLoaded(err) {
 		result, err = _m.QueryRoles().All(ctx)
 	}
-	return result, err
+	return result, MaskNotFound(err)
 }
 
 func (_m *User) Sessions(
