@@ -91,7 +91,6 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	}
 	b := &Bus{cfg: cfg, log: cfg.Logger, replays: make(chan struct{}, maxReplays), done: make(chan struct{})}
 	b.feed.init()
-	b.cfg.Logger = cfg.Logger
 	var err error
 	if cfg.URL == "" {
 		b.emb, b.nc, err = openEmbedded(ctx, cfg)
