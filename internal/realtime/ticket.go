@@ -120,3 +120,8 @@ func Subscribe[T any](ctx context.Context, o Options, convert func(Event) (T, bo
 	}
 	return ch, nil
 }
+
+// Expired is the Replay of a position whose stream is gone: the subscription begins with a gap.
+func Expired(context.Context, uint64, uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) { yield(Event{}, ErrCursorExpired) }
+}
