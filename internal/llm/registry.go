@@ -98,7 +98,11 @@ func (i Info) Admits(s enum.Sensitivity) error {
 	if known(s) && known(i.SensitivityCeiling) && i.SensitivityCeiling.AtLeast(s) {
 		return nil
 	}
+	name := string(s)
+	if !known(s) {
+		name = "unclassified"
+	}
 	return errs.InState(errs.FailedPrecondition, string(s),
 		"This conversation holds %s data, and the model %s may see at most %s. Start a session with a model that may see it.",
-		s, i.Name, i.SensitivityCeiling)
+		name, i.Name, i.SensitivityCeiling)
 }

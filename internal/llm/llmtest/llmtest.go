@@ -163,7 +163,7 @@ func roundTrip(t *testing.T, m llm.Model) {
 	r := Ask(Calculate)
 	a, _ := drain(t, m, r)
 	require.Len(t, a.ToolCalls, 1)
-	r, err := answered(r, a, llm.ToolResult{Tool: "calculator", Status: enum.ToolExecutionStatusCompleted, Result: json.RawMessage(`{"exact":"42"}`)})
+	r, err := answered(r, a, llm.ToolResult{Tool: "calculator", Status: enum.ToolExecutionStatusCompleted, Result: json.RawMessage(`{"result":"42","exact":true,"value":42}`)})
 	require.NoError(t, err)
 	a, _ = drain(t, m, r)
 	require.Empty(t, a.ToolCalls)

@@ -139,8 +139,12 @@ func stated(name string, r result) string {
 	m, _ := v.(map[string]any)
 	switch name {
 	case toolCalculator:
-		if s := first(m, "exact", "result", "value"); s != "" {
-			return fmt.Sprintf("%v = %s", r.call.Arguments["expression"], s)
+		if s := first(m, "result", "value"); s != "" {
+			sign := "="
+			if m["exact"] == false {
+				sign = "≈"
+			}
+			return fmt.Sprintf("%v %s %s", r.call.Arguments["expression"], sign, s)
 		}
 	case toolTime:
 		if s := first(m, "time", "iso", "local", "now", "rfc3339"); s != "" {
@@ -164,8 +168,6 @@ func first(m map[string]any, keys ...string) string {
 			return v
 		case json.Number:
 			return v.String()
-		case bool:
-			return fmt.Sprint(v)
 		}
 	}
 	return ""
@@ -176,7 +178,7 @@ func short(s string) string {
 		return s
 	}
 	e := maxShownBytes
-	for !utf8.RuneStart(s[e]) {
+	for e > 0 && !utf8.RuneStart(s[e]) {
 		e--
 	}
 	return s[:e] + " … (shortened; the whole result is with the tool call)"

@@ -94,6 +94,14 @@ func TestAnswer(t *testing.T) {
 			calls:   []string{"calculator"}, has: []string{"The call of calculator failed. Division by zero."},
 		},
 		{
+			name: "Calculated", message: "calculate 2*21", results: map[string]llm.ToolResult{"calculator": completed(`{"result":"42","exact":true,"value":42}`)},
+			calls: []string{"calculator"}, has: []string{"2*21 = 42"},
+		},
+		{
+			name: "Rounded", message: "calculate sqrt(2)", results: map[string]llm.ToolResult{"calculator": completed(`{"result":"1.414","exact":false,"value":1.414}`)},
+			calls: []string{"calculator"}, has: []string{"sqrt(2) ≈ 1.414"},
+		},
+		{
 			name: "Cancelled", message: "/echo x", results: map[string]llm.ToolResult{"echo": {Status: enum.ToolExecutionStatusCancelled}},
 			calls: []string{"echo"}, has: []string{"The call of echo was cancelled"},
 		},

@@ -71,9 +71,7 @@ func New(c Config) (*Model, error) {
 		c.RetryDelay = 250 * time.Millisecond
 	}
 	if c.Transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.ResponseHeaderTimeout = c.IdleTimeout
-		c.Transport = t
+		c.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	opts := []option.RequestOption{
 		option.WithEnvironmentProduction(),
@@ -93,7 +91,8 @@ func New(c Config) (*Model, error) {
 	if c.APIKey != "" {
 		opts = append(opts, option.WithAPIKey(c.APIKey))
 	}
-	return &Model{cfg: c, completions: sdk.NewChatCompletionService(opts...), legacyMax: c.BaseURL != ""}, nil
+	legacyMax := c.BaseURL != "" && !strings.HasPrefix(c.BaseURL, "https://api.openai.com/")
+	return &Model{cfg: c, completions: sdk.NewChatCompletionService(opts...), legacyMax: legacyMax}, nil
 }
 
 // refuseRedirects: a redirect would carry a conversation to a place nobody configured.

@@ -39,7 +39,7 @@ func cut(s string, start, end int) int {
 		return end
 	}
 	e := start + MaxBytes
-	for !utf8.RuneStart(s[e]) {
+	for e > start && !utf8.RuneStart(s[e]) {
 		e--
 	}
 	if i := strings.LastIndexFunc(s[start:e], unicode.IsSpace); i > MaxBytes/2 {
