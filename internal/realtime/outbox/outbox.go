@@ -196,10 +196,17 @@ func (o *Conn) tryWrite(fd uintptr) bool {
 	}
 }
 
-// fail makes err permanent and closes the socket, which ends the reading side as well. mu is held.
-func (o *Conn) fail(err error) {
+// fail makes err permanent and resets the socket, which ends the reading side as well. mu is held.
+func (o *Conn) fail(err error) { o.shut(err, true) }
+
+// shut closes the socket. Without reset the kernel goes on to send what it has taken: to a peer that does not read,
+// for minutes.
+func (o *Conn) shut(err error, reset bool) {
 	if o.err == nil {
 		o.err = err
+		if t, ok := o.Conn.(*net.TCPConn); ok && reset {
+			_ = t.SetLinger(0) // fails only on a closed socket
+		}
 		o.pend = nil
 		_ = o.Conn.Close() // the error that matters is err
 	}
@@ -261,16 +268,19 @@ func (o *Conn) drain(b []byte) {
 	}
 }
 
-// Abort drops what is kept and closes the socket without waiting.
+// Abort drops what is kept, resets the connection and does not wait.
 func (o *Conn) Abort() {
 	o.mu.Lock()
 	o.fail(net.ErrClosed)
 	o.mu.Unlock()
 }
 
-// Close is Abort and waits for the flusher. It is idempotent; onIdle must not call it.
+// Close closes the socket, drops what it has not taken, and waits for the flusher. It is idempotent; onIdle must not
+// call it.
 func (o *Conn) Close() error {
-	o.Abort()
+	o.mu.Lock()
+	o.shut(net.ErrClosed, o.backlog() > 0)
+	o.mu.Unlock()
 	o.flushed.Wait()
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +29,13 @@ import (
 	"cdsa.dev/cdsa/internal/realtime"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if n, err := strconv.Atoi(os.Getenv(benchClients)); err == nil {
+		clients(n, os.Args[len(os.Args)-1]) // a child of a benchmark
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // fixture is a running server.
 type fixture struct {

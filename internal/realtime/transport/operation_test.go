@@ -250,11 +250,15 @@ func TestSlowConsumer_GapThenComplete(t *testing.T) {
 }
 
 func TestSlowConsumer_HardLimit(t *testing.T) {
-	f := serve(t, Config{}, nil)
+	// should the kernel throttle what the test sends, the peer is cut off for its stall
+	f := serve(t, Config{MaxOperations: 1, Outbox: outbox.Limits{Soft: 64 << 10, Hard: 256 << 10, Stall: 2 * time.Second}}, nil)
 	c := f.stalled(t)
-	until(t, "cut off", func() bool { // answers to pings have no soft limit
-		for range 1000 {
-			if c.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`)) != nil {
+	c.subscribe("1", `subscription{ticks(topic:"a"){seq}}`)
+	f.subscribed(t, 1)
+	refused := `{"id":"` + strings.Repeat("x", 250) + `","type":"subscribe","payload":{"query":"{hello}"}}`
+	until(t, "cut off", func() bool { // such answers have no soft limit
+		for range 100 {
+			if c.ws.WriteMessage(websocket.TextMessage, []byte(refused)) != nil {
 				break
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,14 +177,21 @@ func TestProtocol_Heartbeat(t *testing.T) {
 	c := f.connect(t)
 	pings := make(chan struct{}, 100)
 	answer := c.ws.PingHandler()
-	c.ws.SetPingHandler(func(s string) error { pings <- struct{}{}; return answer(s) })
+	var mute atomic.Bool
+	c.ws.SetPingHandler(func(s string) error {
+		pings <- struct{}{}
+		if mute.Load() { // half open
+			return nil
+		}
+		return answer(s)
+	})
 	ended := make(chan error, 1)
 	go func() { _, err := c.next(); ended <- err }()
 	for range 20 { // longer than Silence
 		wait(t, pings, "a ping")
 	}
 	require.Equal(t, int64(1), f.rt.Stats().Peers, "who answers stays")
-	c.ws.SetPingHandler(func(string) error { return nil }) // half open
+	mute.Store(true)
 	select {
 	case err := <-ended:
 		require.Error(t, err)
