@@ -17,50 +17,58 @@ import (
 
 // Username is the resolver for the username field.
 func (r *auditLogResolver) Username(ctx context.Context, obj *ent.AuditLog) (*string, error) {
-	panic(fmt.Errorf("not implemented: Username - username"))
+	p, err := r.Audit.Open(ctx, obj)
+	return p.Username, err
 }
 
 // IPAddress is the resolver for the ipAddress field.
 func (r *auditLogResolver) IPAddress(ctx context.Context, obj *ent.AuditLog) (*string, error) {
-	panic(fmt.Errorf("not implemented: IPAddress - ipAddress"))
+	p, err := r.Audit.Open(ctx, obj)
+	return p.IPAddress, err
 }
 
 // UserAgent is the resolver for the userAgent field.
 func (r *auditLogResolver) UserAgent(ctx context.Context, obj *ent.AuditLog) (*string, error) {
-	panic(fmt.Errorf("not implemented: UserAgent - userAgent"))
+	p, err := r.Audit.Open(ctx, obj)
+	return p.UserAgent, err
 }
 
 // EventCursor is the resolver for the eventCursor field.
 func (r *chatSessionResolver) EventCursor(ctx context.Context, obj *ent.ChatSession) (eventcursor.Cursor, error) {
-	panic(fmt.Errorf("not implemented: EventCursor - eventCursor"))
+	position, err := r.Chats.StreamPosition(ctx, obj.ID, r.position(ctx))
+	if err != nil {
+		return "", err
+	}
+	return r.Cursors.Seal(position), nil
 }
 
 // IsCurrent is the resolver for the isCurrent field.
 func (r *sessionResolver) IsCurrent(ctx context.Context, obj *ent.Session) (bool, error) {
-	panic(fmt.Errorf("not implemented: IsCurrent - isCurrent"))
+	p := authz.From(ctx)
+	return p != nil && p.SessionID == obj.ID, nil
 }
 
 // Decisions is the resolver for the decisions field.
 func (r *toolApprovalResolver) Decisions(ctx context.Context, obj *ent.ToolApproval) ([]*model.ApprovalDecision, error) {
-	panic(fmt.Errorf("not implemented: Decisions - decisions"))
+	return r.decisions(ctx, obj)
 }
 
 // ApprovalID is the resolver for the approvalId field.
 func (r *toolExecutionResolver) ApprovalID(ctx context.Context, obj *ent.ToolExecution) (*uuid.UUID, error) {
-	panic(fmt.Errorf("not implemented: ApprovalID - approvalId"))
+	return r.approvalID(ctx, obj)
 }
 
 // Permissions is the resolver for the permissions field.
 func (r *userResolver) Permissions(ctx context.Context, obj *ent.User) ([]string, error) {
-	panic(fmt.Errorf("not implemented: Permissions - permissions"))
+	return r.Accounts.PermissionsOf(ctx, obj.ID)
 }
 
 // HasPermission is the resolver for the hasPermission field.
 func (r *userResolver) HasPermission(ctx context.Context, obj *ent.User, resource string, action string) (bool, error) {
-	panic(fmt.Errorf("not implemented: HasPermission - hasPermission"))
+	return r.Accounts.UserHasPermission(ctx, obj.ID, resource, action)
 }
 
 // HasRole is the resolver for the hasRole field.
 func (r *userResolver) HasRole(ctx context.Context, obj *ent.User, name string) (bool, error) {
-	panic(fmt.Errorf("not implemented: HasRole - hasRole"))
+	return r.Accounts.UserHasRole(ctx, obj.ID, name)
 }

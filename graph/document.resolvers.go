@@ -14,5 +14,5 @@ import (
 
 // ChunkCount is the resolver for the chunkCount field.
 func (r *documentResolver) ChunkCount(ctx context.Context, obj *ent.Document) (int, error) {
-	panic(fmt.Errorf("not implemented: ChunkCount - chunkCount"))
+	return r.Documents.ChunkCount(ctx, obj)
 }

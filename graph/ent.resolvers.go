@@ -16,42 +16,50 @@ import (
 
 // IncludedMessageIds is the resolver for the includedMessageIds field.
 func (r *contextWindowResolver) IncludedMessageIds(ctx context.Context, obj *ent.ContextWindow) ([]uuid.UUID, error) {
-	panic(fmt.Errorf("not implemented: IncludedMessageIds - includedMessageIds"))
+	out := make([]uuid.UUID, 0, len(obj.IncludedMessageIds))
+	for _, s := range obj.IncludedMessageIds {
+		id, err := uuid.Parse(s)
+		if err != nil {
+			return nil, fmt.Errorf("context window %s: %w", obj.ID, err)
+		}
+		out = append(out, id)
+	}
+	return out, nil
 }
 
 // Tags is the resolver for the tags field.
 func (r *documentResolver) Tags(ctx context.Context, obj *ent.Document) ([]string, error) {
-	panic(fmt.Errorf("not implemented: Tags - tags"))
+	return obj.Tags, nil
 }
 
 // FileSize is the resolver for the fileSize field.
 func (r *documentResolver) FileSize(ctx context.Context, obj *ent.Document) (float64, error) {
-	panic(fmt.Errorf("not implemented: FileSize - fileSize"))
+	return float64(obj.FileSize), nil
 }
 
 // SearchKeywords is the resolver for the searchKeywords field.
 func (r *documentChunkResolver) SearchKeywords(ctx context.Context, obj *ent.DocumentChunk) ([]string, error) {
-	panic(fmt.Errorf("not implemented: SearchKeywords - searchKeywords"))
+	return obj.SearchKeywords, nil
 }
 
 // Tags is the resolver for the tags field.
 func (r *secretResolver) Tags(ctx context.Context, obj *ent.Secret) ([]string, error) {
-	panic(fmt.Errorf("not implemented: Tags - tags"))
+	return obj.Tags, nil
 }
 
 // AllowedTools is the resolver for the allowedTools field.
 func (r *secretResolver) AllowedTools(ctx context.Context, obj *ent.Secret) ([]string, error) {
-	panic(fmt.Errorf("not implemented: AllowedTools - allowedTools"))
+	return obj.AllowedTools, nil
 }
 
 // AllowedHosts is the resolver for the allowedHosts field.
 func (r *secretResolver) AllowedHosts(ctx context.Context, obj *ent.Secret) ([]string, error) {
-	panic(fmt.Errorf("not implemented: AllowedHosts - allowedHosts"))
+	return obj.AllowedHosts, nil
 }
 
 // Scopes is the resolver for the scopes field.
 func (r *sessionResolver) Scopes(ctx context.Context, obj *ent.Session) ([]string, error) {
-	panic(fmt.Errorf("not implemented: Scopes - scopes"))
+	return obj.Scopes, nil
 }
 
 // AuditLog returns generated.AuditLogResolver implementation.

@@ -17,117 +17,124 @@ import (
 
 // Register is the resolver for the register field.
 func (r *mutationResolver) Register(ctx context.Context, input model.RegisterInput) (*model.AuthPayload, error) {
-	panic(fmt.Errorf("not implemented: Register - register"))
+	signed, err := r.Accounts.Register(ctx, account.RegisterInput{Email: input.Email, Username: input.Username, Password: input.Password, FullName: deref(input.FullName), Invitation: deref(input.Invitation)})
+	return authPayload(ctx, signed, err)
 }
 
 // Login is the resolver for the login field.
 func (r *mutationResolver) Login(ctx context.Context, input model.LoginInput) (*model.AuthPayload, error) {
-	panic(fmt.Errorf("not implemented: Login - login"))
+	signed, err := r.Accounts.Login(ctx, account.LoginInput{Login: input.Login, Password: input.Password, TOTPCode: deref(input.TotpCode), RecoveryCode: deref(input.RecoveryCode)})
+	return authPayload(ctx, signed, err)
 }
 
 // RefreshSession is the resolver for the refreshSession field.
 func (r *mutationResolver) RefreshSession(ctx context.Context, refreshToken string) (*model.AuthPayload, error) {
-	panic(fmt.Errorf("not implemented: RefreshSession - refreshSession"))
+	signed, err := r.Accounts.Refresh(ctx, refreshToken)
+	return authPayload(ctx, signed, err)
 }
 
 // Logout is the resolver for the logout field.
 func (r *mutationResolver) Logout(ctx context.Context) (bool, error) {
-	panic(fmt.Errorf("not implemented: Logout - logout"))
+	return true, r.Accounts.Logout(ctx)
 }
 
 // RevokeSession is the resolver for the revokeSession field.
 func (r *mutationResolver) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session, error) {
-	panic(fmt.Errorf("not implemented: RevokeSession - revokeSession"))
+	return r.Accounts.RevokeSession(ctx, id)
 }
 
 // RevokeOtherSessions is the resolver for the revokeOtherSessions field.
 func (r *mutationResolver) RevokeOtherSessions(ctx context.Context) (int, error) {
-	panic(fmt.Errorf("not implemented: RevokeOtherSessions - revokeOtherSessions"))
+	return r.Accounts.RevokeOthers(ctx)
 }
 
 // CreateUser is the resolver for the createUser field.
 func (r *mutationResolver) CreateUser(ctx context.Context, input model.CreateUserInput) (*ent.User, error) {
-	panic(fmt.Errorf("not implemented: CreateUser - createUser"))
+	return r.Accounts.CreateUser(ctx, account.CreateUserInput{Email: input.Email, Username: input.Username, Password: input.Password, FullName: deref(input.FullName), Roles: input.Roles})
 }
 
 // AssignRole is the resolver for the assignRole field.
 func (r *mutationResolver) AssignRole(ctx context.Context, userID uuid.UUID, role string) (*ent.User, error) {
-	panic(fmt.Errorf("not implemented: AssignRole - assignRole"))
+	return r.Accounts.AssignRole(ctx, userID, role)
 }
 
 // UnassignRole is the resolver for the unassignRole field.
 func (r *mutationResolver) UnassignRole(ctx context.Context, userID uuid.UUID, role string) (*ent.User, error) {
-	panic(fmt.Errorf("not implemented: UnassignRole - unassignRole"))
+	return r.Accounts.UnassignRole(ctx, userID, role)
 }
 
 // CreateChatSession is the resolver for the createChatSession field.
 func (r *mutationResolver) CreateChatSession(ctx context.Context, input model.CreateChatSessionInput) (*ent.ChatSession, error) {
-	panic(fmt.Errorf("not implemented: CreateChatSession - createChatSession"))
+	return r.Chats.Create(ctx, chat.Settings{Title: input.Title, Model: input.Model, SystemPrompt: input.SystemPrompt, Temperature: input.Temperature, ContextWindow: input.ContextWindowSize, Strategy: input.Strategy})
 }
 
 // UpdateChatSession is the resolver for the updateChatSession field.
 func (r *mutationResolver) UpdateChatSession(ctx context.Context, id uuid.UUID, input model.UpdateChatSessionInput) (*ent.ChatSession, error) {
-	panic(fmt.Errorf("not implemented: UpdateChatSession - updateChatSession"))
+	return r.Chats.Update(ctx, id, chat.Settings{Title: input.Title, Model: input.Model, SystemPrompt: input.SystemPrompt, Temperature: input.Temperature, ContextWindow: input.ContextWindowSize, Strategy: input.Strategy, IsActive: input.IsActive})
 }
 
 // DeleteChatSession is the resolver for the deleteChatSession field.
 func (r *mutationResolver) DeleteChatSession(ctx context.Context, id uuid.UUID) (uuid.UUID, error) {
-	panic(fmt.Errorf("not implemented: DeleteChatSession - deleteChatSession"))
+	return id, r.Chats.Delete(ctx, id)
 }
 
 // SendMessage is the resolver for the sendMessage field.
 func (r *mutationResolver) SendMessage(ctx context.Context, input model.SendMessageInput) (*model.SendMessagePayload, error) {
-	panic(fmt.Errorf("not implemented: SendMessage - sendMessage"))
+	sent, err := r.Chats.Send(ctx, chat.Message{SessionID: input.SessionID, Content: input.Content, IdempotencyKey: input.IdempotencyKey, DocumentIDs: input.DocumentIds})
+	if err != nil {
+		return nil, err
+	}
+	return &model.SendMessagePayload{Message: r.attach(sent.Message), Reply: r.attach(sent.Reply), EventCursor: r.Cursors.Seal(sent.Position)}, nil
 }
 
 // CancelGeneration is the resolver for the cancelGeneration field.
 func (r *mutationResolver) CancelGeneration(ctx context.Context, sessionID uuid.UUID) (*ent.ChatMessage, error) {
-	panic(fmt.Errorf("not implemented: CancelGeneration - cancelGeneration"))
+	return r.Chats.Cancel(ctx, sessionID)
 }
 
 // ExecuteTool is the resolver for the executeTool field.
 func (r *mutationResolver) ExecuteTool(ctx context.Context, input model.ExecuteToolInput) (*ent.ToolExecution, error) {
-	panic(fmt.Errorf("not implemented: ExecuteTool - executeTool"))
+	return r.Executions.Request(ctx, execution.Input{Tool: input.Tool, Parameters: input.Parameters, SessionID: input.SessionID, IdempotencyKey: input.IdempotencyKey, Justification: input.Justification})
 }
 
 // CancelToolExecution is the resolver for the cancelToolExecution field.
 func (r *mutationResolver) CancelToolExecution(ctx context.Context, id uuid.UUID) (*ent.ToolExecution, error) {
-	panic(fmt.Errorf("not implemented: CancelToolExecution - cancelToolExecution"))
+	return r.Executions.Cancel(ctx, id)
 }
 
 // ApproveToolExecution is the resolver for the approveToolExecution field.
 func (r *mutationResolver) ApproveToolExecution(ctx context.Context, input model.ApproveToolExecutionInput) (*ent.ToolApproval, error) {
-	panic(fmt.Errorf("not implemented: ApproveToolExecution - approveToolExecution"))
+	return r.Approvals.Approve(ctx, input.ApprovalID, input.ArgsHash, deref(input.Comment))
 }
 
 // RejectToolExecution is the resolver for the rejectToolExecution field.
 func (r *mutationResolver) RejectToolExecution(ctx context.Context, input model.RejectToolExecutionInput) (*ent.ToolApproval, error) {
-	panic(fmt.Errorf("not implemented: RejectToolExecution - rejectToolExecution"))
+	return r.Approvals.Reject(ctx, input.ApprovalID, input.ArgsHash, input.Reason)
 }
 
 // WithdrawToolApproval is the resolver for the withdrawToolApproval field.
 func (r *mutationResolver) WithdrawToolApproval(ctx context.Context, id uuid.UUID) (*ent.ToolApproval, error) {
-	panic(fmt.Errorf("not implemented: WithdrawToolApproval - withdrawToolApproval"))
+	return r.Approvals.Withdraw(ctx, id)
 }
 
 // UploadDocument is the resolver for the uploadDocument field.
 func (r *mutationResolver) UploadDocument(ctx context.Context, input model.UploadDocumentInput) (*ent.Document, error) {
-	panic(fmt.Errorf("not implemented: UploadDocument - uploadDocument"))
+	return r.uploadDocument(ctx, input)
 }
 
 // CreateDocument is the resolver for the createDocument field.
 func (r *mutationResolver) CreateDocument(ctx context.Context, input model.CreateDocumentInput) (*ent.Document, error) {
-	panic(fmt.Errorf("not implemented: CreateDocument - createDocument"))
+	return r.createDocument(ctx, input)
 }
 
 // DeleteDocument is the resolver for the deleteDocument field.
 func (r *mutationResolver) DeleteDocument(ctx context.Context, id uuid.UUID) (uuid.UUID, error) {
-	panic(fmt.Errorf("not implemented: DeleteDocument - deleteDocument"))
+	return id, r.Documents.Delete(ctx, id)
 }
 
 // RateSearchResult is the resolver for the rateSearchResult field.
 func (r *mutationResolver) RateSearchResult(ctx context.Context, id uuid.UUID, wasHelpful bool) (*ent.SearchResult, error) {
-	panic(fmt.Errorf("not implemented: RateSearchResult - rateSearchResult"))
+	return r.Documents.Rate(ctx, id, wasHelpful)
 }
 
 // Mutation returns generated.MutationResolver implementation.

@@ -19,102 +19,118 @@ import (
 
 // Node is the resolver for the node field.
 func (r *queryResolver) Node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
-	panic(fmt.Errorf("not implemented: Node - node"))
+	return r.node(ctx, id)
 }
 
 // Nodes is the resolver for the nodes field.
 func (r *queryResolver) Nodes(ctx context.Context, ids []uuid.UUID) ([]ent.Noder, error) {
-	panic(fmt.Errorf("not implemented: Nodes - nodes"))
+	return r.nodes(ctx, ids)
 }
 
 // Viewer is the resolver for the viewer field.
 func (r *queryResolver) Viewer(ctx context.Context) (*ent.User, error) {
-	panic(fmt.Errorf("not implemented: Viewer - viewer"))
+	return r.viewer(ctx)
 }
 
 // ViewerCan is the resolver for the viewerCan field.
 func (r *queryResolver) ViewerCan(ctx context.Context, resource string, action string) (bool, error) {
-	panic(fmt.Errorf("not implemented: ViewerCan - viewerCan"))
+	return authz.From(ctx).Can(resource + ":" + action), nil
 }
 
 // ServerInfo is the resolver for the serverInfo field.
 func (r *queryResolver) ServerInfo(ctx context.Context) (*model.ServerInfo, error) {
-	panic(fmt.Errorf("not implemented: ServerInfo - serverInfo"))
+	return r.serverInfo(), nil
 }
 
 // EventCursor is the resolver for the eventCursor field.
 func (r *queryResolver) EventCursor(ctx context.Context) (eventcursor.Cursor, error) {
-	panic(fmt.Errorf("not implemented: EventCursor - eventCursor"))
+	return r.Cursors.Seal(r.position(ctx)), nil
 }
 
 // Users is the resolver for the users field.
 func (r *queryResolver) Users(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.UserOrder, where *ent.UserWhereInput) (*ent.UserConnection, error) {
-	panic(fmt.Errorf("not implemented: Users - users"))
+	conn, err := r.Client.User.Query().Paginate(ctx, after, first, before, last, ent.WithUserOrder(orderBy), ent.WithUserFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // Roles is the resolver for the roles field.
 func (r *queryResolver) Roles(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.RoleOrder, where *ent.RoleWhereInput) (*ent.RoleConnection, error) {
-	panic(fmt.Errorf("not implemented: Roles - roles"))
+	conn, err := r.Client.Role.Query().Paginate(ctx, after, first, before, last, ent.WithRoleOrder(orderBy), ent.WithRoleFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // Permissions is the resolver for the permissions field.
 func (r *queryResolver) Permissions(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.PermissionOrder, where *ent.PermissionWhereInput) (*ent.PermissionConnection, error) {
-	panic(fmt.Errorf("not implemented: Permissions - permissions"))
+	conn, err := r.Client.Permission.Query().Paginate(ctx, after, first, before, last, ent.WithPermissionOrder(orderBy), ent.WithPermissionFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // Sessions is the resolver for the sessions field.
 func (r *queryResolver) Sessions(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.SessionOrder, where *ent.SessionWhereInput) (*ent.SessionConnection, error) {
-	panic(fmt.Errorf("not implemented: Sessions - sessions"))
+	conn, err := r.Client.Session.Query().Paginate(ctx, after, first, before, last, ent.WithSessionOrder(orderBy), ent.WithSessionFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // ChatSessions is the resolver for the chatSessions field.
 func (r *queryResolver) ChatSessions(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ChatSessionOrder, where *ent.ChatSessionWhereInput) (*ent.ChatSessionConnection, error) {
-	panic(fmt.Errorf("not implemented: ChatSessions - chatSessions"))
+	conn, err := r.Client.ChatSession.Query().Paginate(ctx, after, first, before, last, ent.WithChatSessionOrder(orderBy), ent.WithChatSessionFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // Tools is the resolver for the tools field.
 func (r *queryResolver) Tools(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolOrder, where *ent.ToolWhereInput) (*ent.ToolConnection, error) {
-	panic(fmt.Errorf("not implemented: Tools - tools"))
+	conn, err := r.Client.Tool.Query().Paginate(ctx, after, first, before, last, ent.WithToolOrder(orderBy), ent.WithToolFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // ToolExecutions is the resolver for the toolExecutions field.
 func (r *queryResolver) ToolExecutions(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolExecutionOrder, where *ent.ToolExecutionWhereInput) (*ent.ToolExecutionConnection, error) {
-	panic(fmt.Errorf("not implemented: ToolExecutions - toolExecutions"))
+	conn, err := r.Client.ToolExecution.Query().Paginate(ctx, after, first, before, last, ent.WithToolExecutionOrder(orderBy), ent.WithToolExecutionFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // ToolApprovals is the resolver for the toolApprovals field.
 func (r *queryResolver) ToolApprovals(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput) (*ent.ToolApprovalConnection, error) {
-	panic(fmt.Errorf("not implemented: ToolApprovals - toolApprovals"))
+	conn, err := r.Client.ToolApproval.Query().Paginate(ctx, after, first, before, last, ent.WithToolApprovalOrder(orderBy), ent.WithToolApprovalFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // AuditLogs is the resolver for the auditLogs field.
 func (r *queryResolver) AuditLogs(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.AuditLogOrder, where *ent.AuditLogWhereInput) (*ent.AuditLogConnection, error) {
-	panic(fmt.Errorf("not implemented: AuditLogs - auditLogs"))
+	if err := r.viewed(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := r.Client.AuditLog.Query().Paginate(ctx, after, first, before, last, ent.WithAuditLogOrder(orderBy), ent.WithAuditLogFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // ViewerActivity is the resolver for the viewerActivity field.
 func (r *queryResolver) ViewerActivity(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.AuditLogOrder, where *ent.AuditLogWhereInput) (*ent.AuditLogConnection, error) {
-	panic(fmt.Errorf("not implemented: ViewerActivity - viewerActivity"))
+	conn, err := r.Client.AuditLog.Query().Where(auditlog.UserID(viewerID(ctx))).Paginate(ctx, after, first, before, last, ent.WithAuditLogOrder(orderBy), ent.WithAuditLogFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // Documents is the resolver for the documents field.
 func (r *queryResolver) Documents(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.DocumentOrder, where *ent.DocumentWhereInput) (*ent.DocumentConnection, error) {
-	panic(fmt.Errorf("not implemented: Documents - documents"))
+	conn, err := r.Client.Document.Query().Paginate(ctx, after, first, before, last, ent.WithDocumentOrder(orderBy), ent.WithDocumentFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // SearchResults is the resolver for the searchResults field.
 func (r *queryResolver) SearchResults(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.SearchResultOrder, where *ent.SearchResultWhereInput) (*ent.SearchResultConnection, error) {
-	panic(fmt.Errorf("not implemented: SearchResults - searchResults"))
+	conn, err := r.Client.SearchResult.Query().Paginate(ctx, after, first, before, last, ent.WithSearchResultOrder(orderBy), ent.WithSearchResultFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // EmbeddingModels is the resolver for the embeddingModels field.
 func (r *queryResolver) EmbeddingModels(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.EmbeddingModelOrder, where *ent.EmbeddingModelWhereInput) (*ent.EmbeddingModelConnection, error) {
-	panic(fmt.Errorf("not implemented: EmbeddingModels - embeddingModels"))
+	conn, err := r.Client.EmbeddingModel.Query().Paginate(ctx, after, first, before, last, ent.WithEmbeddingModelOrder(orderBy), ent.WithEmbeddingModelFilter(where.Filter))
+	return conn, listError(err)
 }
 
 // SearchDocuments is the resolver for the searchDocuments field.
 func (r *queryResolver) SearchDocuments(ctx context.Context, input model.SearchDocumentsInput) (*model.SearchPayload, error) {
-	panic(fmt.Errorf("not implemented: SearchDocuments - searchDocuments"))
+	return r.searchDocuments(ctx, input)
 }
 
 // Query returns generated.QueryResolver implementation.

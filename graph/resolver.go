@@ -1,8 +1,76 @@
+// Package graph is the GraphQL API: a resolver translates arguments, calls one service and returns what it gave. Coarse
+// permissions are the schema's directives; which rows are visible is decided by the ent policies.
 package graph
 
-// This file will not be regenerated automatically.
-//
-// It serves as dependency injection for your app, add any dependencies you require
-// here.
+import (
+	"context"
 
-type Resolver struct{}
+	"github.com/google/uuid"
+
+	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/account"
+	"cdsa.dev/cdsa/internal/approval"
+	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/chat"
+	"cdsa.dev/cdsa/internal/dispatch"
+	"cdsa.dev/cdsa/internal/document"
+	"cdsa.dev/cdsa/internal/event"
+	"cdsa.dev/cdsa/internal/execution"
+	"cdsa.dev/cdsa/internal/llm"
+)
+
+// Resolver holds what resolvers call. It is read-only after the start.
+type Resolver struct {
+	Client     *ent.Client
+	Audit      *audit.Recorder
+	Accounts   *account.Service
+	Chats      *chat.Service
+	Executions *execution.Service
+	Approvals  *approval.Service
+	Documents  *document.Service
+	Models     *llm.Registry
+	Cursors    *event.Cursors
+	Position   func() uint64 // of the event stream
+	Dispatch   *dispatch.Dispatcher
+	Reads      Reads
+	Info       Info
+}
+
+// Info is what serverInfo tells that is fixed at start.
+type Info struct {
+	Version      string
+	Registration string
+}
+
+// Reads are the hand-written SQL reads of hot lists; see package read.
+type Reads interface{}
+
+type positionKey struct{}
+
+// withPosition notes the event stream's position before an operation reads anything.
+func withPosition(ctx context.Context, position uint64) context.Context {
+	return context.WithValue(ctx, positionKey{}, position)
+}
+
+func (r *Resolver) position(ctx context.Context) uint64 {
+	if p, ok := ctx.Value(positionKey{}).(uint64); ok {
+		return p
+	}
+	return r.Position()
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func idOrNil(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}

@@ -17,22 +17,22 @@ import (
 
 // ChatEvents is the resolver for the chatEvents field.
 func (r *subscriptionResolver) ChatEvents(ctx context.Context, sessionID uuid.UUID, after *eventcursor.Cursor) (<-chan model.ChatEvent, error) {
-	panic(fmt.Errorf("not implemented: ChatEvents - chatEvents"))
+	return r.chatEvents(ctx, sessionID, after)
 }
 
 // ApprovalEvents is the resolver for the approvalEvents field.
 func (r *subscriptionResolver) ApprovalEvents(ctx context.Context, after *eventcursor.Cursor) (<-chan *model.ApprovalEvent, error) {
-	panic(fmt.Errorf("not implemented: ApprovalEvents - approvalEvents"))
+	return r.approvalEvents(ctx, after)
 }
 
 // ToolExecutionEvents is the resolver for the toolExecutionEvents field.
 func (r *subscriptionResolver) ToolExecutionEvents(ctx context.Context, after *eventcursor.Cursor) (<-chan *model.ToolExecutionEvent, error) {
-	panic(fmt.Errorf("not implemented: ToolExecutionEvents - toolExecutionEvents"))
+	return r.toolExecutionEvents(ctx, after)
 }
 
 // DocumentEvents is the resolver for the documentEvents field.
 func (r *subscriptionResolver) DocumentEvents(ctx context.Context, documentID *uuid.UUID, after *eventcursor.Cursor) (<-chan *model.DocumentEvent, error) {
-	panic(fmt.Errorf("not implemented: DocumentEvents - documentEvents"))
+	return r.documentEvents(ctx, documentID, after)
 }
 
 // Subscription returns generated.SubscriptionResolver implementation.

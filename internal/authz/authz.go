@@ -6,6 +6,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -79,8 +80,28 @@ func With(ctx context.Context, p *Principal) context.Context {
 
 // From gives the context's principal, nil when anonymous.
 func From(ctx context.Context) *Principal {
-	p, _ := ctx.Value(principalKey{}).(*Principal)
-	return p
+	if p, _ := ctx.Value(principalKey{}).(*Principal); p != nil {
+		return p
+	}
+	if s, _ := ctx.Value(slotKey{}).(*slot); s != nil {
+		return s.p.Load()
+	}
+	return nil
+}
+
+type slotKey struct{}
+
+type slot struct{ p atomic.Pointer[Principal] }
+
+// WithSlot makes room for the principal of a caller who signs in during an operation, so that the rest of the answer is
+// theirs to see.
+func WithSlot(ctx context.Context) context.Context { return context.WithValue(ctx, slotKey{}, &slot{}) }
+
+// SignIn fills the slot. It has no effect on a context that has a principal already.
+func SignIn(ctx context.Context, p *Principal) {
+	if s, _ := ctx.Value(slotKey{}).(*slot); s != nil {
+		s.p.Store(p)
+	}
 }
 
 // Signed gives the context's principal or UNAUTHENTICATED.

@@ -411,3 +411,17 @@ func (s *Service) stop(ctx context.Context, tx *uow.Tx, m *ent.ChatMessage) (*en
 	}
 	return m, nil
 }
+
+// StreamPosition is where to subscribe to a conversation of which everything up to now has been read: now, or, while an
+// answer is being written, before its present attempt's first delta, so that a second window gets the whole answer.
+func (s *Service) StreamPosition(ctx context.Context, sessionID uuid.UUID, now uint64) (uint64, error) {
+	m, err := s.Client.ChatMessage.Query().Where(chatmessage.SessionID(sessionID), chatmessage.StatusEQ(enum.MessageStatusStreaming)).
+		Select(chatmessage.FieldID, chatmessage.FieldStreamPosition).First(ctx)
+	if ent.IsNotFound(err) {
+		return now, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return min(now, m.StreamPosition), nil
+}

@@ -77,6 +77,7 @@ type Bus struct {
 type Keys struct {
 	Signing Secret `env:"CDSA_SIGNING_KEY" required:"production" doc:"Ed25519 keys of access tokens in PEM (PKCS #8): the first signs, the others are still accepted. Or one seed of 32 bytes in base64."`
 	Cursor  Secret `env:"CDSA_CURSOR_KEY" required:"production" bytes:"64" doc:"Key that seals positions in lists and in the event stream: 64 bytes in base64. The same on every replica."`
+	Audit   Secret `env:"CDSA_AUDIT_KEY" required:"production" bytes:"32" doc:"Key that wraps the keys of personal fields in the audit log: 32 bytes in base64. The same on every replica; without it those fields cannot be read."`
 	Bus     Secret `env:"CDSA_BUS_KEY" bytes:"32" doc:"Key that encrypts the event store of the bus inside this process: 32 bytes in base64. Production needs it when NATS_URL is empty."`
 }
 

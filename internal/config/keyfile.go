@@ -22,6 +22,9 @@ func (c *Config) SigningKey(generate func() ([]byte, error)) ([]byte, error) {
 // CursorKey gives the 64 bytes that seal cursors; in dev made once in the data folder.
 func (c *Config) CursorKey() ([]byte, error) { return c.randomKey(c.Keys.Cursor, "cursor.key", 64) }
 
+// AuditKey gives the 32 bytes that wrap the subjects' keys of the audit log; in dev made once in the data folder.
+func (c *Config) AuditKey() ([]byte, error) { return c.randomKey(c.Keys.Audit, "audit.key", 32) }
+
 // BusKey gives the 32 bytes that encrypt the embedded bus's store; in dev made once in the data folder.
 func (c *Config) BusKey() ([]byte, error) { return c.randomKey(c.Keys.Bus, "bus.key", 32) }
 

@@ -1,0 +1,134 @@
+package graph
+
+import (
+	"context"
+	"errors"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/google/uuid"
+
+	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/graph/generated"
+	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/rule"
+)
+
+// directives are the coarse permissions. A denial is audited before it is answered; a superuser's passing without the
+// permission is audited too.
+func directives(rec *audit.Recorder) generated.DirectiveRoot {
+	return generated.DirectiveRoot{
+		Public: func(ctx context.Context, _ any, next graphql.Resolver) (any, error) { return next(ctx) },
+		Authenticated: func(ctx context.Context, _ any, next graphql.Resolver) (any, error) {
+			if _, err := authz.Signed(ctx); err != nil {
+				return nil, err
+			}
+			return next(ctx)
+		},
+		HasPermission: func(ctx context.Context, _ any, next graphql.Resolver, resource, action string) (any, error) {
+			p, err := authz.Require(ctx, resource, action)
+			if err != nil {
+				return nil, denied(ctx, rec, resource+":"+action, err)
+			}
+			if name := resource + ":" + action; !p.Holds(name) {
+				if err := rec.Record(ctx, audit.Entry{Action: enum.AuditActionSuperuserBypassUsed, Details: map[string]any{"permission": name, "field": fieldName(ctx)}}); err != nil {
+					return nil, err
+				}
+			}
+			return next(ctx)
+		},
+		SelfOr:      selfOr,
+		Redacted:    redacted,
+		ReadersOnly: readersOnly,
+	}
+}
+
+// denied records a signed-in caller's denial; when that fails, the failure is the answer.
+func denied(ctx context.Context, rec *audit.Recorder, permission string, err error) error {
+	if authz.From(ctx) == nil {
+		return err
+	}
+	e := audit.Entry{Action: enum.AuditActionPermissionDenied, Failed: true, Error: "FORBIDDEN", Details: map[string]any{"permission": permission, "field": fieldName(ctx)}}
+	if rerr := rec.Record(ctx, e); rerr != nil {
+		return errors.Join(rerr, err)
+	}
+	return err
+}
+
+func fieldName(ctx context.Context) string {
+	if fc := graphql.GetFieldContext(ctx); fc != nil {
+		return fc.Object + "." + fc.Field.Name
+	}
+	return ""
+}
+
+// owner is whose row an object is.
+func owner(obj any) uuid.UUID {
+	switch o := obj.(type) {
+	case *ent.User:
+		return o.ID
+	case *ent.Session:
+		return o.UserID
+	case *ent.ChatSession:
+		return o.UserID
+	case *ent.SecretAccessLog:
+		return o.UserID
+	}
+	return uuid.Nil
+}
+
+func selfOr(ctx context.Context, obj any, next graphql.Resolver, permission string) (any, error) {
+	p := authz.From(ctx)
+	if p == nil || owner(obj) != p.UserID && !p.Can(permission) || p.UserID == uuid.Nil {
+		return nil, nil //nolint:nilnil // null without an error is the contract for what is hidden
+	}
+	return next(ctx)
+}
+
+// redactedValue stands for data the viewer may not see, so that null keeps meaning "none".
+var redactedValue = map[string]any{"redacted": true}
+
+// redacted shows a call's data to its requester, and its parameters to those who must decide on it.
+func redacted(ctx context.Context, obj any, next graphql.Resolver) (any, error) {
+	p, fc := authz.From(ctx), graphql.GetFieldContext(ctx)
+	x, ok := obj.(*ent.ToolExecution)
+	if p != nil && ok {
+		if x.UserID == p.UserID && p.UserID != uuid.Nil {
+			return next(ctx)
+		}
+		if fc.Field.Name == "parameters" && x.RequiresApproval && p.Can("approvals:decide") {
+			return next(ctx)
+		}
+	}
+	v, err := next(ctx)
+	if err != nil || isNil(v) {
+		return v, err
+	}
+	switch v.(type) {
+	case string, *string:
+		return ptr("redacted"), nil
+	default:
+		return redactedValue, nil
+	}
+}
+
+func isNil(v any) bool {
+	switch t := v.(type) {
+	case nil:
+		return true
+	case *string:
+		return t == nil
+	case map[string]any:
+		return t == nil
+	}
+	return false
+}
+
+func readersOnly(ctx context.Context, obj any, next graphql.Resolver) (any, error) {
+	d, ok := obj.(*ent.Document)
+	if !ok || !rule.MayReadDocument(authz.From(ctx), d.UploadedBy, d.IsPublic, d.RequiredPermission) {
+		return nil, nil //nolint:nilnil // null without an error is the contract for what is hidden
+	}
+	return next(ctx)
+}

@@ -1,0 +1,208 @@
+package graph
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/ent/document"
+	"cdsa.dev/cdsa/ent/predicate"
+	"cdsa.dev/cdsa/ent/toolapproval"
+	"cdsa.dev/cdsa/ent/user"
+	"cdsa.dev/cdsa/graph/model"
+	"cdsa.dev/cdsa/internal/account"
+	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/authz"
+	service "cdsa.dev/cdsa/internal/document"
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/uid"
+)
+
+const maxNodes = 100
+
+// tableOf names an id's table without asking the database.
+func tableOf(_ context.Context, id uuid.UUID) (string, error) {
+	t, ok := uid.Of(id)
+	if !ok {
+		return "", errs.Missing("object")
+	}
+	return uid.Tables[t], nil
+}
+
+// visibleNode says whether a caller may fetch the node by its id. Users' names are shown beside rows that name them, but
+// an account is fetched by its owner and by holders of users:read only.
+func visibleNode(ctx context.Context, id uuid.UUID) bool {
+	t, ok := uid.Of(id)
+	if !ok {
+		return false
+	}
+	p := authz.From(ctx)
+	return t != uid.User || p != nil && (id == p.UserID || p.Can("users:read"))
+}
+
+func (r *Resolver) node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
+	if !visibleNode(ctx, id) {
+		return nil, nil //nolint:nilnil // a hidden node is null without an error
+	}
+	n, err := r.Client.Noder(ctx, id, ent.WithNodeType(tableOf))
+	if ent.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // likewise
+	}
+	return n, err
+}
+
+func (r *Resolver) nodes(ctx context.Context, ids []uuid.UUID) ([]ent.Noder, error) {
+	if len(ids) > maxNodes {
+		return nil, errs.Input("ids", "At most %d ids at once.", maxNodes)
+	}
+	out := make([]ent.Noder, len(ids))
+	for i, id := range ids { // one query each: entgql's own list answers nothing when one is missing
+		n, err := r.node(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = n
+	}
+	return out, nil
+}
+
+func viewerID(ctx context.Context) uuid.UUID {
+	if p := authz.From(ctx); p != nil {
+		return p.UserID
+	}
+	return uuid.Nil
+}
+
+func (r *Resolver) viewer(ctx context.Context) (*ent.User, error) {
+	p := authz.From(ctx)
+	if p == nil {
+		return nil, nil //nolint:nilnil // null when anonymous
+	}
+	q, err := r.Client.User.Query().Where(user.ID(p.UserID)).CollectFields(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return q.Only(ctx)
+}
+
+func (r *Resolver) serverInfo() *model.ServerInfo {
+	out := &model.ServerInfo{Version: r.Info.Version, Registration: r.Info.Registration, ChatModels: []*model.ChatModel{}, OidcProviders: []*model.OidcProvider{}}
+	for _, m := range r.Models.List() {
+		out.ChatModels = append(out.ChatModels, &model.ChatModel{Name: m.Name, Provider: m.Provider, ContextWindowSize: m.ContextWindow, SensitivityCeiling: m.SensitivityCeiling, IsDefault: m.IsDefault})
+	}
+	return out
+}
+
+// viewed records that the audit log was read; when that fails the log is not shown.
+func (r *Resolver) viewed(ctx context.Context) error {
+	return r.Audit.Record(ctx, audit.Entry{Action: enum.AuditActionAuditLogViewed, Resource: "AuditLog"})
+}
+
+// listError turns what the database says of a cursor that belongs to a list in another order into a sentence.
+func listError(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	switch pg.Code {
+	case "22P02", "22007", "22008", "42804", "42883", "42846": // invalid text, datetime; mismatch of types
+		return errs.Input("after", "This cursor belongs to a list in another order. Start again without it.")
+	}
+	return err
+}
+
+// authPayload answers a sign-in; the rest of the operation is the new principal's to see.
+func authPayload(ctx context.Context, s account.Signed, err error) (*model.AuthPayload, error) {
+	if err != nil {
+		return nil, err
+	}
+	authz.SignIn(ctx, s.Principal)
+	return &model.AuthPayload{AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, ExpiresAt: s.ExpiresAt, Session: s.Session, User: s.User}, nil
+}
+
+// attach gives a row made in a unit of work back to the client, so that its edges can be read after commit.
+func (r *Resolver) attach(m *ent.ChatMessage) *ent.ChatMessage { return m }
+
+func (r *Resolver) decisions(ctx context.Context, a *ent.ToolApproval) ([]*model.ApprovalDecision, error) {
+	out := make([]*model.ApprovalDecision, 0, len(a.Decisions))
+	if len(a.Decisions) == 0 {
+		return out, nil
+	}
+	ids := make([]uuid.UUID, len(a.Decisions))
+	for i, d := range a.Decisions {
+		ids[i] = d.ApproverID
+	}
+	users, err := r.Client.User.Query().Where(user.IDIn(ids...)).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byID := map[uuid.UUID]*ent.User{}
+	for _, u := range users {
+		byID[u.ID] = u
+	}
+	for _, d := range a.Decisions {
+		v := &model.ApprovalDecision{Approver: byID[d.ApproverID], Approved: d.Approved, At: d.At, SecondFactorAt: d.MFAAt}
+		if d.Comment != "" {
+			v.Comment = &d.Comment
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func (r *Resolver) approvalID(ctx context.Context, x *ent.ToolExecution) (*uuid.UUID, error) {
+	if !x.RequiresApproval {
+		return nil, nil //nolint:nilnil // most calls have none
+	}
+	if x.Edges.Approval != nil {
+		return &x.Edges.Approval.ID, nil
+	}
+	id, err := r.Client.ToolApproval.Query().Where(toolapproval.ExecutionID(x.ID)).OnlyID(ctx)
+	if ent.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // hidden is null
+	}
+	return idOrNil(id), err
+}
+
+func documentIs(id uuid.UUID) predicate.Document { return document.ID(id) }
+
+func (r *Resolver) uploadDocument(ctx context.Context, in model.UploadDocumentInput) (*ent.Document, error) {
+	title := deref(in.Title)
+	if title == "" {
+		title = in.File.Filename
+	}
+	return r.Documents.Create(ctx, service.Input{
+		Title: title, File: in.File.File, Filename: in.File.Filename, ContentType: in.File.ContentType, Source: in.File.Filename, SourceType: enum.DocumentSourceTypeUpload,
+		Tags: in.Tags, IsPublic: deref(in.IsPublic), RequiredPermission: in.RequiredPermission, Sensitivity: in.Sensitivity, Metadata: in.Metadata,
+	})
+}
+
+func (r *Resolver) createDocument(ctx context.Context, in model.CreateDocumentInput) (*ent.Document, error) {
+	return r.Documents.Create(ctx, service.Input{
+		Title: in.Title, Content: in.Content, Source: deref(in.Source), SourceType: enum.DocumentSourceTypeAPI,
+		Tags: in.Tags, IsPublic: deref(in.IsPublic), RequiredPermission: in.RequiredPermission, Sensitivity: in.Sensitivity, Metadata: in.Metadata,
+	})
+}
+
+func (r *Resolver) searchDocuments(ctx context.Context, in model.SearchDocumentsInput) (*model.SearchPayload, error) {
+	p := service.SearchParams{Query: in.Query, Limit: 10, Type: enum.SearchTypeHybrid, Tags: in.Tags, DocumentIDs: in.DocumentIds, SessionID: in.SessionID}
+	if in.Limit != nil {
+		p.Limit = *in.Limit
+	}
+	if in.SearchType != nil {
+		p.Type = *in.SearchType
+	}
+	found, err := r.Documents.Search(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	out := &model.SearchPayload{SearchID: found.SearchID, Hits: make([]*model.SearchHit, len(found.Hits)), Exhausted: found.Exhausted, TookMs: float64(found.Took.Microseconds()) / 1000}
+	for i, h := range found.Hits {
+		out.Hits[i] = &model.SearchHit{Result: h.Result, Chunk: h.Chunk, Document: h.Document, Score: h.Score, Rank: h.Rank, VectorRank: h.VectorRank, KeywordRank: h.KeywordRank, Snippet: h.Snippet, GrantedBy: h.GrantedBy}
+	}
+	return out, nil
+}
