@@ -218,8 +218,9 @@ func kindOf(data []byte, filename, contentType string) kind {
 // formFeeds gives the pages of plain text: a form feed ends a page. The last, if nothing follows it, begins none.
 func formFeeds(s string) []int {
 	at := []int{0}
-	for i := range len(s) {
-		if s[i] == '\f' && strings.TrimSpace(s[i+1:min(len(s), i+4096)]) != "" {
+	last := len(strings.TrimRightFunc(s, unicode.IsSpace))
+	for i := range last {
+		if s[i] == '\f' {
 			at = append(at, i+1)
 		}
 	}
@@ -227,21 +228,4 @@ func formFeeds(s string) []int {
 		return nil
 	}
 	return runeOffsets(s, at)
-}
-
-// language guesses by the share of English function words among the first words; 40 of 200 is usual in English.
-func language(s string) string {
-	n, english := 0, 0
-	for w := range terms(s) {
-		if functionWords[w] {
-			english++
-		}
-		if n++; n == 2000 {
-			break
-		}
-	}
-	if n > 0 && english*100 >= n*15 {
-		return "english"
-	}
-	return "simple"
 }

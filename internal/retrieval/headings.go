@@ -26,6 +26,8 @@ var blocks = parser.NewParser(parser.WithBlockParsers(
 	util.Prioritized(parser.NewParagraphParser(), 1000),
 ))
 
+var emphasis = strings.NewReplacer("*", "", "`", "")
+
 // markdownHeadings finds the headings of Markdown source; the text stays the source, so that offsets and quotes hold.
 func markdownHeadings(s string) []Heading {
 	src := []byte(s)
@@ -36,7 +38,7 @@ func markdownHeadings(s string) []Heading {
 		if !ok || h.Lines().Len() == 0 {
 			continue
 		}
-		title := strings.Trim(string(h.Lines().Value(src)), " \t\r\n#*_`")
+		title := strings.Trim(emphasis.Replace(string(h.Lines().Value(src))), " \t\r\n#_")
 		if title == "" {
 			continue
 		}

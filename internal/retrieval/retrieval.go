@@ -19,7 +19,7 @@ import (
 type Text struct {
 	Content  string // valid UTF-8 without NUL; line ends as in the file
 	MIME     string // "text/plain", "text/markdown" or "text/html"
-	Language string // text search configuration: "english", or "simple" when in doubt
+	Language string // ISO 639-1 code of a guess: "en", "de", "fr" or "es"; empty when in doubt
 	// Pages holds the offset of each page's first code point, the first being 0; nil when the file has no pages.
 	Pages    []int
 	Headings []Heading // by offset

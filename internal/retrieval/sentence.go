@@ -47,13 +47,13 @@ func sentences(s string) []sentence {
 			i = end
 			continue
 		case terminator(r):
-			if end, ok := endsAt(s, start, i, r); ok {
-				content = true
-				cut(end, sentenceEnd)
-				i = end
-				continue
-			}
+			end, ok := endsAt(s, start, i, r)
 			content = true
+			if ok {
+				cut(end, sentenceEnd)
+			}
+			i = end
+			continue
 		case !unicode.IsSpace(r):
 			content = true
 		}
@@ -124,8 +124,8 @@ func terminator(r rune) bool {
 	return false
 }
 
-// endsAt says whether the terminator at i ends the sentence that began at start, and where the next begins.
-func endsAt(s string, start, i int, r rune) (int, bool) {
+// endsAt says whether the terminator at i ends the sentence that began at start, and where to go on.
+func endsAt(s string, start, i int, r rune) (next int, ends bool) {
 	j := i + utf8.RuneLen(r)
 	for j < len(s) { // "?!", closing quotes and brackets
 		c, n := utf8.DecodeRuneInString(s[j:])
@@ -140,18 +140,15 @@ func endsAt(s string, start, i int, r rune) (int, bool) {
 	if j == len(s) {
 		return j, true
 	}
-	space := j
+	signs, space := j, j
 	for j < len(s) && (s[j] == ' ' || s[j] == '\t') {
 		j++
 	}
 	if j < len(s) && (s[j] == '\n' || s[j] == '\r') {
 		space-- // a line end counts as space; leave it to lineBreak
 	}
-	if j == space {
-		return 0, false
-	}
-	if r == '.' && (abbreviation(s[start:i]) || lowerNext(s[j:])) {
-		return 0, false
+	if j == space || r == '.' && (abbreviation(s[start:i]) || lowerNext(s[j:])) {
+		return signs, false
 	}
 	return j, true
 }
