@@ -10,7 +10,7 @@
 // Bounds. Every queue has a size: Publish waits when a shard is behind (the bus keeps the rest), a resuming
 // subscription that misses too much replays again instead of keeping it, and a subscriber behind its peer is ended.
 // Execution happens on the shard's worker, so that a waiting subscription costs no goroutine; one that holds its
-// worker longer than Options.Stall is ended.
+// worker longer than HubOptions.Stall is ended.
 //
 // It refuses to decide who may see what: Accept is the resolver's. It never logs an event's value.
 package realtime

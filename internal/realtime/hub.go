@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Options of a hub; zero values are the defaults.
+// HubOptions size a hub; zero values are the defaults.
 type HubOptions struct {
 	Shards  int           // workers; default twice the processors, as an execution may wait for a database
 	Queue   int           // events waiting for a worker before Publish waits; default 256
@@ -38,7 +38,7 @@ type Hub struct {
 
 type counters struct {
 	subscriptions                                      atomic.Int64
-	published, delivered, gaps, replayed, held, stalls atomic.Uint64
+	published, delivered, gaps, replayed, rereads, stalls atomic.Uint64
 }
 
 // Stats counts since the hub was made, Subscriptions apart, which is now.
@@ -162,7 +162,7 @@ func (h *Hub) enqueue(s *shard, it item) {
 func (h *Hub) Stats() Stats {
 	return Stats{
 		Subscriptions: h.stats.subscriptions.Load(), Published: h.stats.published.Load(), Delivered: h.stats.delivered.Load(),
-		Gaps: h.stats.gaps.Load(), Replayed: h.stats.replayed.Load(), Rereads: h.stats.held.Load(), Stalls: h.stats.stalls.Load(),
+		Gaps: h.stats.gaps.Load(), Replayed: h.stats.replayed.Load(), Rereads: h.stats.rereads.Load(), Stalls: h.stats.stalls.Load(),
 	}
 }
 

@@ -209,7 +209,7 @@ func (sub *Subscription) catchUp(ctx context.Context) error {
 				return nil
 			}
 			if again {
-				sub.hub.stats.held.Add(1)
+				sub.hub.stats.rereads.Add(1)
 				break
 			}
 			if events == nil {

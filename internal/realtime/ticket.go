@@ -67,8 +67,8 @@ func WithLastEventID(ctx context.Context, id string) context.Context {
 }
 
 // LastEventID gives the cursor of the Last-Event-ID header, empty without one. It is the client's word: judge it as
-// any argument. An explicit argument of the operation goes before it only on the first connect, since a client that
-// reconnects repeats its first request: prefer LastEventID.
+// any argument. Prefer it to an argument of the operation: a client that reconnects repeats its first request, and only
+// the header has moved on.
 func LastEventID(ctx context.Context) string {
 	id, _ := ctx.Value(lastEventIDKey{}).(string)
 	return id
