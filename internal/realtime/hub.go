@@ -37,7 +37,7 @@ type Hub struct {
 }
 
 type counters struct {
-	subscriptions                                      atomic.Int64
+	subscriptions                                         atomic.Int64
 	published, delivered, gaps, replayed, rereads, stalls atomic.Uint64
 }
 
