@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
@@ -200,31 +201,43 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 		return err
 	}
 	defer stopSignals()
-	if err := a.river.Start(background); err != nil {
-		return fmt.Errorf("start the workers: %w", err)
-	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := a.relay.Run(background); err != nil && background.Err() == nil {
 			a.log.ErrorContext(ctx, "the relay ended", "error", err)
 		}
 	})
-	a.every(background, &wg, time.Second, "answers", a.turns.Sweep)
-	a.every(background, &wg, time.Second, "tool calls", a.executions.Sweep)
-	a.every(background, &wg, 2*time.Second, "documents", a.documents.Sweep)
+	if a.cfg.Server.Workers {
+		if err := a.river.Start(background); err != nil {
+			return fmt.Errorf("start the workers: %w", err)
+		}
+		a.every(background, &wg, time.Second, "answers", a.turns.Sweep)
+		a.every(background, &wg, time.Second, "tool calls", a.executions.Sweep)
+		a.every(background, &wg, 2*time.Second, "documents", a.documents.Sweep)
+	}
 
-	srv := httpx.NewServer(a.handler, httpx.ServerConfig{Logger: a.log, HeaderTimeout: a.cfg.Limits.HeaderTimeout, IdleTimeout: a.cfg.Limits.IdleTimeout})
+	srv := httpx.NewServer(arriving(a.handler), httpx.ServerConfig{Logger: a.log, HeaderTimeout: a.cfg.Limits.HeaderTimeout, IdleTimeout: a.cfg.Limits.IdleTimeout})
+	srv.ConnContext = transport.ConnContext
 	srv.RegisterOnShutdown(a.streams.Close)
 	err = httpx.Serve(ctx, srv, ln, a.cfg.Server.ShutdownGrace, a.handler.Drain)
 	a.streams.Close()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Server.ShutdownGrace)
 	defer cancel()
-	err = errors.Join(err, a.river.StopAndCancel(end))
+	if a.cfg.Server.Workers {
+		err = errors.Join(err, a.river.StopAndCancel(end))
+	}
 	stop()
 	a.turns.Wait()
 	wg.Wait()
 	a.hub.Close()
 	return err
+}
+
+// arriving notes when a request came, before its token is judged: see transport.WithArrival.
+func arriving(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(transport.WithArrival(r.Context(), time.Now())))
+	})
 }
 
 // every runs a sweep at an interval until ctx ends. A sweep that fails is tried again at the next tick.

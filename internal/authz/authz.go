@@ -153,6 +153,8 @@ var (
 	Dispatcher = NewSystem("system:dispatcher", "chat:read", "tools:read", "approvals:read", "documents:read")
 	// Sweeper ends what ran out of time.
 	Sweeper = NewSystem("system:sweeper", "chat:read", "tools:read", "approvals:read")
+	// ToolRunner takes tool calls from state to state; it runs nothing and reads no conversation.
+	ToolRunner = NewSystem("system:tools", "tools:read", "approvals:read", "system:tools")
 	// Authenticator reads accounts and sessions to tell who calls.
 	Authenticator = NewSystem("system:authenticator", "users:read", "users:write", "roles:read")
 	// Seeder writes roles, permissions, built-in tools and models at start.

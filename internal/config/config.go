@@ -55,6 +55,7 @@ type Server struct {
 	DataDir        string         `env:"CDSA_DATA_DIR" default:".data" doc:"Folder for the private database, the event store and generated keys."`
 	AllowedOrigins []string       `env:"CDSA_ALLOWED_ORIGINS" check:"origin" doc:"Web origins that may call the API from a browser, as https://app.example.org, separated by commas. Empty: only the server's own pages."`
 	TrustedProxies []netip.Prefix `env:"CDSA_TRUSTED_PROXIES" doc:"Networks (CIDR) of the proxies whose X-Forwarded-For is believed, separated by commas. Empty: none."`
+	Workers        bool           `env:"CDSA_WORKERS" default:"true" doc:"Whether this replica does background work: answers, tool calls, indexing. At least one must."`
 	ShutdownGrace  time.Duration  `env:"CDSA_SHUTDOWN_GRACE" default:"10s" min:"0s" max:"5m" doc:"How long requests under way may take to end after a stop signal."`
 }
 

@@ -1,0 +1,219 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"cdsa.dev/cdsa/internal/account"
+	"cdsa.dev/cdsa/internal/agent"
+	"cdsa.dev/cdsa/internal/approval"
+	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/auth"
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/chat"
+	"cdsa.dev/cdsa/internal/dispatch"
+	"cdsa.dev/cdsa/internal/document"
+	"cdsa.dev/cdsa/internal/embed"
+	"cdsa.dev/cdsa/internal/event"
+	"cdsa.dev/cdsa/internal/execution"
+	"cdsa.dev/cdsa/internal/fact"
+	"cdsa.dev/cdsa/internal/job"
+	"cdsa.dev/cdsa/internal/llm"
+	"cdsa.dev/cdsa/internal/llm/provider"
+	"cdsa.dev/cdsa/internal/realtime"
+	"cdsa.dev/cdsa/internal/seed"
+	"cdsa.dev/cdsa/internal/tool"
+	"cdsa.dev/cdsa/internal/tool/builtin"
+	"cdsa.dev/cdsa/internal/tool/builtin/httprequest"
+	"cdsa.dev/cdsa/internal/turn"
+	"cdsa.dev/cdsa/internal/uow"
+)
+
+// services are what the resolvers and the workers call.
+type services struct {
+	store      *uow.Store
+	audit      *audit.Recorder
+	cursors    *event.Cursors
+	hasher     *auth.Hasher
+	principals *auth.PrincipalCache
+	authn      *auth.Authenticator
+	models     *llm.Registry
+	tools      *tool.Registry
+	accounts   *account.Service
+	chats      *chat.Service
+	executions *execution.Service
+	approvals  *approval.Service
+	documents  *document.Service
+	turns      *turn.Runner
+	dispatch   *dispatch.Dispatcher
+}
+
+// Workers at once, by queue. Answers wait on models and tools on the network: many fit; indexing is arithmetic: few do.
+const (
+	turnWorkers  = 32
+	toolWorkers  = 16
+	indexWorkers = 2
+)
+
+func (a *App) openServices(ctx context.Context) error {
+	if err := a.openCore(); err != nil {
+		return err
+	}
+	if err := a.openIdentity(); err != nil {
+		return err
+	}
+	if err := a.openWork(ctx); err != nil {
+		return err
+	}
+	a.hub = realtime.NewHub(realtime.HubOptions{Log: a.log})
+	a.dispatch = &dispatch.Dispatcher{Bus: a.bus, Hub: a.hub, Client: a.client, Log: a.log}
+	return nil
+}
+
+// openCore makes what every service writes with.
+func (a *App) openCore() error {
+	key, err := a.cfg.AuditKey()
+	if err != nil {
+		return err
+	}
+	if a.audit, err = audit.New(a.pool, key); err != nil {
+		return err
+	}
+	if key, err = a.cfg.CursorKey(); err != nil {
+		return err
+	}
+	if a.cursors, err = event.NewCursors(key, a.bus.Incarnation); err != nil {
+		return err
+	}
+	if a.river, err = a.newQueue(); err != nil {
+		return fmt.Errorf("open the job queue: %w", err)
+	}
+	a.store = &uow.Store{DB: a.db, Audit: a.audit, Jobs: a.river, Wake: a.relay.Wake}
+	return nil
+}
+
+// newQueue makes the job client. Its workers find the services when jobs arrive, after everything is open.
+func (a *App) newQueue() (*river.Client[pgx.Tx], error) {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[job.Turn]) error { return a.turns.Run(ctx, j.Args.Reply) }))
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[job.RunTool]) error {
+		return a.executions.Run(ctx, j.Args.Execution)
+	}))
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[job.Index]) error {
+		return a.documents.Index(ctx, j.Args.Document)
+	}))
+	return river.NewClient(riverpgxv5.New(a.pool), &river.Config{
+		Logger: a.log, Workers: workers, JobTimeout: -1, // leases bound the work, not the queue
+		FetchCooldown: 5 * time.Millisecond, FetchPollInterval: time.Second,
+		CompletedJobRetentionPeriod: time.Hour, DiscardedJobRetentionPeriod: 24 * time.Hour,
+		Queues: map[string]river.QueueConfig{
+			job.QueueTurns: {MaxWorkers: turnWorkers}, job.QueueTools: {MaxWorkers: toolWorkers}, job.QueueIndex: {MaxWorkers: indexWorkers},
+		},
+	})
+}
+
+func (a *App) openIdentity() error {
+	id := a.cfg.Identity
+	var err error
+	a.hasher, err = auth.NewHasher(auth.HasherConfig{
+		MemoryKiB: uint32(id.Argon2Memory / 1024), Iterations: uint32(id.Argon2Iterations), Parallelism: uint8(id.Argon2Parallelism), Concurrent: id.Argon2Concurrent,
+	})
+	if err != nil {
+		return err
+	}
+	material, err := a.cfg.SigningKey(auth.GenerateSigningKey)
+	if err != nil {
+		return err
+	}
+	keyring, err := auth.ParseKeyring(material)
+	if err != nil {
+		return err
+	}
+	tokens, err := auth.NewTokens(keyring, auth.TokenConfig{TTL: id.AccessTokenTTL})
+	if err != nil {
+		return err
+	}
+	cursorKey, err := a.cfg.CursorKey()
+	if err != nil {
+		return err
+	}
+	a.accounts, err = account.New(account.Config{
+		Store: a.store, Client: a.client, Pool: a.pool, Audit: a.audit, Hasher: a.hasher, Tokens: tokens, Registration: string(id.Registration), SessionTTL: id.SessionTTL,
+		SealKey: cursorKey[:32], Revoked: func(subject uuid.UUID) { a.revoked(subject); a.signal(fact.Revoked, []byte(subject.String())) }, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.principals = auth.NewPrincipalCache(a.accounts.LoadPrincipal, auth.PrincipalCacheConfig{TTL: id.PrincipalTTL})
+	a.authn = auth.NewAuthenticator(tokens, a.principals)
+	return nil
+}
+
+// revoked makes this replica forget what it knows of a user or a login session and ends what they have open.
+func (a *App) revoked(id uuid.UUID) {
+	a.principals.Forget(id)
+	a.principals.ForgetUser(id)
+	if a.streams != nil {
+		a.streams.Revoke(id)
+		a.streams.RevokeUser(id)
+	}
+}
+
+// openWork makes models, tools, documents, approvals and turns.
+func (a *App) openWork(context.Context) error {
+	var err error
+	l := a.cfg.LLM
+	a.models, err = provider.New(provider.Config{
+		Provider: l.Provider, BaseURL: l.BaseURL, APIKey: l.APIKey.Reveal(), Model: l.Model, SensitivityCeiling: l.SensitivityCeiling,
+		ContextWindow: l.ContextWindow, AllowPlainHTTP: !a.cfg.InProduction(), OfflineDelay: l.OfflineDelay,
+	})
+	if err != nil {
+		return err
+	}
+	embedder, err := embed.NewLocal()
+	if err != nil {
+		return err
+	}
+	a.documents = &document.Service{Store: a.store, Client: a.client, Pool: a.pool, Embedder: embedder, LoadUser: a.accounts.LoadUserPrincipal, Log: a.log}
+	a.tools, err = builtin.New(builtin.Config{Searcher: a.documents.Searcher(), HTTP: httprequest.Config{Allow: a.cfg.Tools.HTTPAllow}})
+	if err != nil {
+		return err
+	}
+	settings := approval.DefaultSettings()
+	t := a.cfg.Tools
+	settings.ApprovalRequestTTL, settings.ElevatedRequestTTL = t.ApprovalTTL, t.ApprovalElevatedTTL
+	settings.ApprovalGrantTTL, settings.ElevatedGrantTTL = t.GrantTTL, t.GrantElevatedTTL
+	if !a.cfg.InProduction() {
+		settings.SecondFactorAge = 0 // people without a second factor can decide on a developer's machine
+	}
+	if err := settings.Validate(); err != nil {
+		return fmt.Errorf("approval settings: %w", err)
+	}
+	if err := a.openExecutions(settings); err != nil {
+		return err
+	}
+	a.chats = &chat.Service{Store: a.store, Client: a.client, Models: a.models, Position: a.bus.Position, Signal: a.signal, Tools: a.executions}
+	a.turns = turn.New(turn.Config{
+		Store: a.store, Client: a.client, Pool: a.pool, Bus: a.bus, Relay: a.relay, Models: a.models, Executions: a.executions,
+		LoadUser: a.accounts.LoadUserPrincipal, Limits: agent.Limits{MaxSteps: t.MaxSteps, MaxCalls: t.MaxCalls}, Log: a.log,
+	})
+	return nil
+}
+
+// seed writes what a server cannot be without: roles, permissions, tools, the local model and a first administrator.
+func (a *App) seed(ctx context.Context) error {
+	var err error
+	a.seeded, err = seed.Run(authz.With(ctx, authz.Seeder), a.store, a.client, seed.Input{
+		Tools: a.tools.All(), AdminEmail: a.cfg.Identity.AdminEmail, AdminPassword: a.cfg.Identity.AdminPassword.Reveal(), HashPassword: a.hasher.Hash,
+	})
+	if err != nil {
+		return fmt.Errorf("seed the database: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"cdsa.dev/cdsa/internal/app"
+	"cdsa.dev/cdsa/internal/config"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+type cli struct {
+	Serve   serveCmd   `cmd:"" default:"1" help:"Run the server (the default)."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database to this program's schema, or show how."`
+	User    userCmd    `cmd:"" help:"Accounts."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	k := kong.Parse(&cli{}, kong.Name("cdsa"), kong.Description("CDSA, the Confidential Data Steward Agent. Settings come from the environment: docs/config.md."), kong.BindTo(ctx, (*context.Context)(nil)))
+	if err := k.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "cdsa:", err)
+		os.Exit(1)
+	}
+}
+
+type serveCmd struct{}
+
+func (serveCmd) Run(ctx context.Context) (err error) {
+	cfg, log, err := settings()
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", cfg.Server.ListenAddr) // before the database: a taken port is known at once
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w; choose another address with CDSA_LISTEN_ADDR", err)
+	}
+	defer ln.Close()
+	a, err := app.New(ctx, cfg, version, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close(context.WithoutCancel(ctx))) }()
+	welcome(a, ln.Addr())
+	return a.Run(ctx, ln)
+}
+
+func settings() (*config.Config, *slog.Logger, error) {
+	cfg, err := config.Load(os.Environ())
+	if err != nil {
+		return nil, nil, err
+	}
+	log := app.NewLogger(cfg, os.Stderr)
+	slog.SetDefault(log)
+	return cfg, log, nil
+}
+
+// welcome tells a person where to go; a generated password is shown this once.
+func welcome(a *app.App, addr net.Addr) {
+	fmt.Printf("CDSA %s\n  playground  http://%s/\n  GraphQL     http://%s/graphql\n", version, addr, addr)
+	if s := a.Seeded(); s.GeneratedPassword != "" {
+		fmt.Printf("  first administrator  %s  password  %s\n  (shown this once; sign in and keep it safe)\n", s.AdminEmail, s.GeneratedPassword)
+	}
+}
