@@ -68,6 +68,9 @@ func searchResult(c Call) (found []Passage, ok bool) {
 	for _, p := range all {
 		// Offsets that do not measure the text would make every citation of it wrong.
 		if p.DocumentID != uuid.Nil && p.Start >= 0 && p.End-p.Start == utf8.RuneCountInString(p.Text) && p.Text != "" {
+			if p.ChunkID != nil && *p.ChunkID == uuid.Nil {
+				p.ChunkID = nil
+			}
 			found = append(found, p)
 		}
 	}

@@ -151,7 +151,9 @@ func stated(name string, r result) string {
 			return fmt.Sprintf("The time in %v is %s.", r.call.Arguments["timezone"], s)
 		}
 	case toolHTTP:
-		if s := first(m, "status"); s != "" {
+		if s := first(m, "status"); s != "" && m["encoding"] == "base64" {
+			return fmt.Sprintf("%v %v answered with status %s and %s bytes that are no text.", r.call.Arguments["method"], r.call.Arguments["url"], s, first(m, "bytes"))
+		} else if s != "" {
 			return fmt.Sprintf("%v %v answered with status %s:\n%s", r.call.Arguments["method"], r.call.Arguments["url"], s, short(first(m, "body")))
 		}
 	}
