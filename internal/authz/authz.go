@@ -155,8 +155,8 @@ var (
 	Sweeper = NewSystem("system:sweeper", "chat:read", "tools:read", "approvals:read")
 	// ToolRunner takes tool calls from state to state; it runs nothing and reads no conversation.
 	ToolRunner = NewSystem("system:tools", "tools:read", "approvals:read", "system:tools")
-	// Authenticator reads accounts and sessions to tell who calls.
-	Authenticator = NewSystem("system:authenticator", "users:read", "users:write", "roles:read")
+	// Authenticator reads and writes accounts and sessions to tell who calls.
+	Authenticator = NewSystem("system:authenticator", "users:read", "system:register", "roles:read")
 	// Seeder writes roles, permissions, built-in tools and models at start.
 	Seeder = NewSystem("system:seeder", "users:read", "users:write", "roles:read", "roles:write", "tools:read", "tools:manage", "models:read", "models:manage")
 	// Agent runs turns; whatever it does for a user it does as that user.

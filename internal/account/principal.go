@@ -1,0 +1,138 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/errs"
+)
+
+// permissionsOf is a subquery: what the roles of the user u allow, sorted.
+const permissionsOf = `ARRAY(SELECT DISTINCT p.name FROM user_roles ur JOIN role_permissions rp ON rp.role_id = ur.role_id
+	JOIN permissions p ON p.id = rp.permission_id WHERE ur.user_id = u.id ORDER BY p.name)`
+
+// A session that a refresh replaced stands until its access tokens have expired, which its expires_at was cut to.
+const loadPrincipal = `SELECT u.id, u.username::text, u.is_superuser, s.expires_at, ` + permissionsOf + `
+	FROM sessions s JOIN users u ON u.id = s.user_id
+	WHERE s.id = $1 AND s.kind = 'INTERACTIVE' AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $2
+	  AND u.is_active AND u.erased_at IS NULL AND (u.tokens_valid_after IS NULL OR s.created_at >= u.tokens_valid_after)`
+
+// LoadPrincipal reads who a login session belongs to and what their roles allow, in one statement: it is an
+// auth.LoadFunc. ExpiresAt is the session's. UNAUTHENTICATED when the session or its user does not stand.
+func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*authz.Principal, error) {
+	var (
+		userID    uuid.UUID
+		username  string
+		superuser bool
+		expires   time.Time
+		permits   []string
+	)
+	now := s.now()
+	err := s.Pool.QueryRow(ctx, loadPrincipal, sessionID, now).Scan(&userID, &username, &superuser, &expires, &permits)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load a principal: %w", err)
+	}
+	s.touches.session(sessionID, now)
+	return authz.NewUser(userID, username, sessionID, superuser, expires, known(permits)...), nil
+}
+
+// LoadUserPrincipal reads what an active user may do, for work that goes on in the background on their behalf. It has
+// no session and no expiry. UNAUTHENTICATED when the user is gone, deactivated or erased.
+func (s *Service) LoadUserPrincipal(ctx context.Context, userID uuid.UUID) (*authz.Principal, error) {
+	r, err := s.rights(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	if !r.active {
+		return nil, errs.New(errs.Unauthenticated, "This user may not use the system any more.")
+	}
+	return authz.NewUser(userID, r.username, uuid.Nil, r.superuser, time.Time{}, r.permits...), nil
+}
+
+// PermissionsOf lists what a user's roles allow, sorted; of others only with users:read, else it is empty. The
+// caller's own come from the principal. A deactivated user may do nothing.
+func (s *Service) PermissionsOf(ctx context.Context, userID uuid.UUID) ([]string, error) {
+	p := authz.From(ctx)
+	if own(p, userID) {
+		return p.Permissions(), nil
+	}
+	if !p.Can("users:read") {
+		return []string{}, nil
+	}
+	r, err := s.rights(ctx, userID)
+	return r.permits, err
+}
+
+// UserHasPermission says whether a user may do something, by a role or as superuser; false for a user whose
+// permissions the caller may not see.
+func (s *Service) UserHasPermission(ctx context.Context, userID uuid.UUID, resource, action string) (bool, error) {
+	p, name := authz.From(ctx), resource+":"+action
+	if !authz.Known(name) {
+		return false, nil
+	}
+	if own(p, userID) {
+		return p.Can(name), nil
+	}
+	if !p.Can("users:read") {
+		return false, nil
+	}
+	r, err := s.rights(ctx, userID)
+	return r.superuser || slices.Contains(r.permits, name), err
+}
+
+// UserHasRole says whether a user holds a role; false for a user whose roles the caller may not see.
+func (s *Service) UserHasRole(ctx context.Context, userID uuid.UUID, name string) (bool, error) {
+	if p := authz.From(ctx); !own(p, userID) && !p.Can("users:read") {
+		return false, nil
+	}
+	if len(name) > maxRoleName {
+		return false, nil
+	}
+	var has bool
+	err := s.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = $1 AND r.name = $2)`, userID, name).Scan(&has)
+	if err != nil {
+		return false, fmt.Errorf("read a user's roles: %w", err)
+	}
+	return has, nil
+}
+
+func own(p *authz.Principal, userID uuid.UUID) bool {
+	return p != nil && userID != uuid.Nil && p.UserID == userID
+}
+
+// rights is what a user may do; nothing for one who is not active.
+type rights struct {
+	username          string
+	active, superuser bool
+	permits           []string
+}
+
+func (s *Service) rights(ctx context.Context, userID uuid.UUID) (rights, error) {
+	r := rights{permits: []string{}}
+	var permits []string
+	err := s.Pool.QueryRow(ctx, `SELECT u.username::text, u.is_superuser, `+permissionsOf+` FROM users u WHERE u.id = $1 AND u.is_active AND u.erased_at IS NULL`, userID).
+		Scan(&r.username, &r.superuser, &permits)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, nil
+	}
+	if err != nil {
+		return r, fmt.Errorf("read a user's permissions: %w", err)
+	}
+	r.active, r.permits = true, known(permits)
+	return r, nil
+}
+
+// known drops names that are no permission of this server: those of background work are no role's to hold.
+func known(names []string) []string {
+	return slices.DeleteFunc(names, func(n string) bool { return !authz.Known(n) })
+}

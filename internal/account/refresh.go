@@ -1,0 +1,217 @@
+package account
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/auth"
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/uid"
+	"cdsa.dev/cdsa/internal/uow"
+)
+
+// graceWindow is how long a device may repeat a refresh whose answer it did not get.
+const graceWindow = 10 * time.Second
+
+// Refresh replaces the session of a refresh token by its successor, which has a new refresh token. Anyone who has the
+// token may call it. The replaced session's access token works on until it expires. UNAUTHENTICATED for a token that
+// is unknown, used, expired or revoked, and for an account that may not sign in; a used one ends its whole family.
+func (s *Service) Refresh(ctx context.Context, token string) (Signed, error) {
+	ctx = anonymous(ctx)
+	hash, err := auth.HashRefreshToken(token)
+	if err != nil {
+		return Signed{}, err
+	}
+	var owner uuid.UUID
+	err = s.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1`, hash).Scan(&owner)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Signed{}, badRefresh()
+	}
+	if err != nil {
+		return Signed{}, fmt.Errorf("find a refresh token: %w", err)
+	}
+	if err := s.prepareAudit(ctx, owner); err != nil {
+		return Signed{}, err
+	}
+	// A refusal is a fact as well: it commits with its audit row, and the session stays zero.
+	o, err := uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
+		u, err := lock(ctx, tx, owner)
+		if err != nil {
+			return opened{}, fmt.Errorf("lock an account: %w", err)
+		}
+		l, err := scanLogin(tx.PG.QueryRow(ctx, loginColumns+` WHERE refresh_token = $1 FOR UPDATE`, hash))
+		if err != nil {
+			return opened{}, fmt.Errorf("lock a login session: %w", err)
+		}
+		return s.rotate(ctx, tx, u, l, token)
+	})
+	if err != nil {
+		return Signed{}, err
+	}
+	if o.session == uuid.Nil {
+		return Signed{}, badRefresh()
+	}
+	return s.signed(ctx, o)
+}
+
+func badRefresh() error {
+	return errs.New(errs.Unauthenticated, "The refresh token is not valid. Sign in again.")
+}
+
+// login is a session's row as far as refreshing goes.
+type login struct {
+	id, userID, family uuid.UUID
+	replacedBy         *uuid.UUID
+	active             bool
+	createdAt          time.Time
+	expiresAt          time.Time
+	revokedAt          *time.Time
+	mfaAt              *time.Time
+	refreshHash        *string
+	device             device
+}
+
+const loginColumns = `SELECT id, user_id, family_id, replaced_by, is_active, created_at, expires_at, revoked_at, mfa_at, refresh_token,
+	coalesce(ip_address, ''), coalesce(user_agent, '') FROM sessions`
+
+func scanLogin(row pgx.Row) (login, error) {
+	var l login
+	err := row.Scan(&l.id, &l.userID, &l.family, &l.replacedBy, &l.active, &l.createdAt, &l.expiresAt, &l.revokedAt, &l.mfaAt, &l.refreshHash,
+		&l.device.ip, &l.device.userAgent)
+	return l, err
+}
+
+// rotate decides about a presented token, under the lock on its user.
+func (s *Service) rotate(ctx context.Context, tx *uow.Tx, u person, l login, token string) (opened, error) {
+	now := s.now()
+	switch {
+	case l.revokedAt != nil:
+		return s.refuseRefresh(tx, u, l, "revoked")
+	case l.replacedBy != nil:
+		return s.repeat(ctx, tx, u, l, token)
+	case !l.active || !now.Before(l.expiresAt):
+		return s.refuseRefresh(tx, u, l, "expired")
+	case !u.active:
+		return s.refuseRefresh(tx, u, l, "inactive")
+	case u.validAfter != nil && l.createdAt.Before(*u.validAfter):
+		return s.refuseRefresh(tx, u, l, "cut_off")
+	}
+	next := link{id: uid.New(uid.Session), family: l.family, mfaAt: l.mfaAt}
+	o, err := s.open(ctx, tx, u.id, s.successor(token, next.id), next)
+	if err != nil {
+		return opened{}, err
+	}
+	// No access token of the old session outlives one signed now.
+	if _, err := tx.PG.Exec(ctx, `UPDATE sessions SET is_active = FALSE, replaced_by = $2, expires_at = least(expires_at, $3) WHERE id = $1`, l.id, next.id, o.expires); err != nil {
+		return opened{}, fmt.Errorf("replace a login session: %w", err)
+	}
+	tx.Audit(refreshEntry(u, o.session, nil))
+	return o, nil
+}
+
+// repeat answers a token that was used already: with the same successor when it looks like the same request again,
+// otherwise by ending the family.
+func (s *Service) repeat(ctx context.Context, tx *uow.Tx, u person, l login, token string) (opened, error) {
+	next, err := scanLogin(tx.PG.QueryRow(ctx, loginColumns+` WHERE id = $1`, *l.replacedBy))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return opened{}, fmt.Errorf("read a login session's successor: %w", err)
+	}
+	refresh := s.successor(token, *l.replacedBy)
+	hash, err := auth.HashRefreshToken(refresh)
+	if err != nil {
+		return opened{}, fmt.Errorf("a refresh token of this server: %w", err)
+	}
+	now := s.now()
+	same := next.active && next.revokedAt == nil && next.refreshHash != nil && auth.SameHash(*next.refreshHash, hash) &&
+		now.Sub(next.createdAt) < graceWindow && u.active && now.Before(next.expiresAt) &&
+		(u.validAfter == nil || !next.createdAt.Before(*u.validAfter)) && deviceOf(ctx).same(next.device)
+	if !same {
+		return s.reused(ctx, tx, u, l)
+	}
+	access, jti, expires, err := s.Tokens.Issue(u.id, next.id, now)
+	if err != nil {
+		return opened{}, err
+	}
+	if _, err := tx.PG.Exec(ctx, `UPDATE sessions SET token = $2 WHERE id = $1`, next.id, auth.HashTokenID(jti)); err != nil {
+		return opened{}, fmt.Errorf("note an access token: %w", err)
+	}
+	tx.Audit(refreshEntry(u, next.id, map[string]any{"repeated": true}))
+	return opened{next.id, access, refresh, expires}, nil
+}
+
+// reused ends the family of a token that was used before: one of the two who hold it is a thief.
+func (s *Service) reused(ctx context.Context, tx *uow.Tx, u person, l login) (opened, error) {
+	ended, err := s.endFamily(ctx, tx, l.family, "refresh token reused")
+	if err != nil {
+		return opened{}, err
+	}
+	tx.Audit(audit.Entry{
+		Action: enum.AuditActionTokenReuseDetected, Resource: "Session", ResourceID: l.id, SessionID: l.id, ActorID: u.id, ActorName: u.username,
+		Failed: true, Error: string(errs.Unauthenticated), Details: map[string]any{"ended": ended},
+	})
+	return opened{}, nil
+}
+
+func (s *Service) refuseRefresh(tx *uow.Tx, u person, l login, why string) (opened, error) {
+	e := refreshEntry(u, l.id, map[string]any{"reason": why})
+	e.Failed, e.Error = true, string(errs.Unauthenticated)
+	tx.Audit(e)
+	return opened{}, nil
+}
+
+func refreshEntry(u person, sessionID uuid.UUID, details map[string]any) audit.Entry {
+	return audit.Entry{
+		Action: enum.AuditActionTokenRefreshed, Resource: "Session", ResourceID: sessionID, SessionID: sessionID,
+		ActorID: u.id, ActorName: u.username, Details: details,
+	}
+}
+
+// successor derives the refresh token that follows token. Only someone with both the token and the server's key can:
+// nothing readable is stored, and a thief of the token alone does not have its successors.
+func (s *Service) successor(token string, id uuid.UUID) string {
+	m := hmac.New(sha256.New, s.successorKey)
+	m.Write(id[:])
+	m.Write([]byte(token))
+	return auth.RefreshPrefix + base64.RawURLEncoding.EncodeToString(m.Sum(nil))
+}
+
+// Networks within which an address counts as the same place: what providers give a household or an office.
+const (
+	sameBits4 = 24
+	sameBits6 = 56
+)
+
+// same says whether two requests look like one device's: the same client software from the same network.
+func (d device) same(o device) bool {
+	if d.userAgent != o.userAgent {
+		return false
+	}
+	if d.ip == o.ip {
+		return true
+	}
+	a, err := netip.ParseAddr(d.ip)
+	if err != nil {
+		return false
+	}
+	b, err := netip.ParseAddr(o.ip)
+	if err != nil {
+		return false
+	}
+	a, b = a.Unmap().WithZone(""), b.Unmap().WithZone("")
+	bits := sameBits6
+	if a.Is4() {
+		bits = sameBits4
+	}
+	return netip.PrefixFrom(a, bits).Contains(b)
+}

@@ -1,0 +1,172 @@
+package account
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/auth"
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/config"
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/uid"
+	"cdsa.dev/cdsa/internal/uow"
+)
+
+// RegisterInput is what a person says of themselves.
+type RegisterInput struct {
+	Email, Username, Password, FullName, Invitation string
+}
+
+// Register makes an account with the default role and signs it in. Anyone may call it where registration is open.
+// FORBIDDEN where it is not (by invitation counts as closed: there are no invitations yet); BAD_USER_INPUT; CONFLICT
+// when the e-mail address or the username is taken, without saying which; RATE_LIMITED.
+func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error) {
+	ctx = anonymous(ctx)
+	if s.Registration != config.RegistrationOpen {
+		return Signed{}, errs.New(errs.Forbidden, "Registration is not open here. Ask an administrator for an account.")
+	}
+	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName)
+	if err != nil {
+		return Signed{}, err
+	}
+	if err := s.prepareAudit(ctx, n.id); err != nil {
+		return Signed{}, err
+	}
+	o, err := uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
+		roles, err := rolesByName(ctx, tx, []string{authz.DefaultRole}, "input")
+		if err != nil {
+			return opened{}, err
+		}
+		if err := n.create(asSystem(ctx), tx, roles); err != nil {
+			return opened{}, err
+		}
+		n.audit(tx, roles, audit.Entry{ActorID: n.id, ActorName: n.username})
+		o, err := s.openFirst(ctx, tx, n.id)
+		if err != nil {
+			return opened{}, err
+		}
+		tx.Audit(audit.Entry{
+			Action: enum.AuditActionLoginSucceeded, Resource: "Session", ResourceID: o.session,
+			SessionID: o.session, ActorID: n.id, ActorName: n.username,
+		})
+		return o, nil
+	})
+	if err != nil {
+		return Signed{}, err
+	}
+	s.touches.login(n.id, s.now())
+	return s.signed(ctx, o)
+}
+
+// newcomer is an account about to be made: checked, normalised, its password hashed.
+type newcomer struct {
+	id                        uuid.UUID
+	email, username, fullName string
+	hash                      string
+}
+
+func (s *Service) newcomer(ctx context.Context, email, username, password, fullName string) (newcomer, error) {
+	n := newcomer{id: uid.New(uid.User)}
+	var err error
+	if n.email, err = auth.NormalizeEmail("input.email", email); err != nil {
+		return n, err
+	}
+	if n.username, err = auth.NormalizeUsername("input.username", username); err != nil {
+		return n, err
+	}
+	if n.fullName, err = auth.NormalizeFullName("input.fullName", fullName); err != nil {
+		return n, err
+	}
+	if err := auth.CheckPassword("input.password", password, n.email, n.username, n.fullName); err != nil {
+		return n, err
+	}
+	n.hash, err = s.Hasher.Hash(ctx, password)
+	return n, err
+}
+
+// create inserts the account with its roles. CONFLICT when a name is taken.
+func (n newcomer) create(ctx context.Context, tx *uow.Tx, roles []heldRole) error {
+	ids := make([]uuid.UUID, len(roles))
+	for i, r := range roles {
+		ids[i] = r.id
+	}
+	err := tx.User.Create().SetID(n.id).SetEmail(n.email).SetUsername(n.username).SetFullName(n.fullName).
+		SetHashedPassword(n.hash).AddRoleIDs(ids...).Exec(ctx)
+	if uow.IsDuplicate(err) {
+		return errs.Wrap(err, errs.Conflict, "This e-mail address or username is already in use. Choose another or sign in.")
+	}
+	if err != nil {
+		return fmt.Errorf("create an account: %w", err)
+	}
+	return nil
+}
+
+// audit records the new account and its roles as done by actor.
+func (n newcomer) audit(tx *uow.Tx, roles []heldRole, actor audit.Entry) {
+	actor.Action, actor.Resource, actor.ResourceID = enum.AuditActionUserCreated, "User", n.id
+	tx.Audit(actor)
+	for _, r := range roles {
+		actor.Action, actor.Details = enum.AuditActionRoleAssigned, map[string]any{"role": r.name}
+		tx.Audit(actor)
+	}
+}
+
+// CreateUserInput is an account made for somebody. Roles are names; nil is the default role, empty is none.
+type CreateUserInput struct {
+	Email, Username, Password, FullName string
+	Roles                               []string
+}
+
+// CreateUser makes an account for somebody else. It needs users:write and everything the roles allow. FORBIDDEN;
+// BAD_USER_INPUT, for an unknown role too; CONFLICT when the e-mail address or the username is taken.
+func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User, error) {
+	p, err := authz.Require(ctx, "users", "write")
+	if err != nil {
+		return nil, s.refused(ctx, "createUser", "User", uuid.Nil, err)
+	}
+	names := in.Roles
+	if names == nil {
+		names = []string{authz.DefaultRole}
+	}
+	if len(names) > maxRoles {
+		return nil, errs.Input("input.roles", "These are more than %d roles.", maxRoles)
+	}
+	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName)
+	if err != nil {
+		return nil, err
+	}
+	err = s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		roles, err := rolesByName(ctx, tx, names, "input.roles")
+		if err != nil {
+			return err
+		}
+		for _, r := range roles {
+			if err := mayHandOut(tx, p, r); err != nil {
+				return err
+			}
+		}
+		if err := n.create(ctx, tx, roles); err != nil {
+			return err
+		}
+		n.audit(tx, roles, audit.Entry{})
+		return nil
+	})
+	if err != nil {
+		return nil, s.refused(ctx, "createUser", "User", uuid.Nil, err)
+	}
+	return s.user(ctx, n.id)
+}
+
+// user reads an account as the caller, through the root client.
+func (s *Service) user(ctx context.Context, id uuid.UUID) (*ent.User, error) {
+	u, err := s.Client.User.Get(ctx, id)
+	if ent.IsNotFound(err) {
+		return nil, errs.Missing("user")
+	}
+	return u, err
+}

@@ -1,0 +1,140 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/ent/session"
+	"cdsa.dev/cdsa/internal/auth"
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/uid"
+	"cdsa.dev/cdsa/internal/uow"
+)
+
+// Signed is what a login, a registration or a refresh gives.
+type Signed struct {
+	AccessToken  string
+	RefreshToken string // shown once
+	ExpiresAt    time.Time
+	Session      *ent.Session
+	User         *ent.User
+	// Principal is the new one. The request's own is still the one it came with.
+	Principal *authz.Principal
+}
+
+// opened is a session as its unit of work left it.
+type opened struct {
+	session         uuid.UUID // zero: refused
+	access, refresh string
+	expires         time.Time // of access
+}
+
+// person is the part of a user's row that decides about signing in.
+type person struct {
+	id          uuid.UUID
+	username    string
+	hash        string // empty: no password
+	active      bool   // neither deactivated nor erased
+	lockedUntil *time.Time
+	secondFact  bool
+	validAfter  *time.Time
+}
+
+const personColumns = `SELECT id, username::text, hashed_password, is_active AND erased_at IS NULL, locked_until, totp_enabled_at IS NOT NULL, tokens_valid_after FROM users`
+
+func scanPerson(row pgx.Row) (person, error) {
+	var p person
+	err := row.Scan(&p.id, &p.username, &p.hash, &p.active, &p.lockedUntil, &p.secondFact, &p.validAfter)
+	return p, err
+}
+
+// lock takes the lock that every change of a user's sessions and roles is made under. It does not hinder rows that
+// merely refer to the user. pgx.ErrNoRows when there is no such user.
+func lock(ctx context.Context, tx *uow.Tx, userID uuid.UUID) (person, error) {
+	return scanPerson(tx.PG.QueryRow(ctx, personColumns+` WHERE id = $1 FOR NO KEY UPDATE`, userID))
+}
+
+// link is where in a family a new session stands.
+type link struct {
+	id     uuid.UUID
+	family uuid.UUID
+	mfaAt  *time.Time
+}
+
+// open inserts a session with the given refresh token and signs its access token.
+func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refresh string, l link) (opened, error) {
+	now := s.now()
+	access, jti, expires, err := s.Tokens.Issue(userID, l.id, now)
+	if err != nil {
+		return opened{}, err
+	}
+	hash, err := auth.HashRefreshToken(refresh)
+	if err != nil {
+		return opened{}, fmt.Errorf("a refresh token of this server: %w", err)
+	}
+	d := deviceOf(ctx)
+	err = tx.Session.Create().SetID(l.id).SetCreatedAt(now).SetUserID(userID).SetFamilyID(l.family).SetNillableMfaAt(l.mfaAt).
+		SetToken(auth.HashTokenID(jti)).SetRefreshToken(hash).SetExpiresAt(now.Add(s.SessionTTL)).SetLastActivity(now).
+		SetNillableIPAddress(optional(d.ip)).SetNillableUserAgent(optional(d.userAgent)).Exec(asSystem(ctx))
+	if err != nil {
+		return opened{}, fmt.Errorf("open a login session: %w", err)
+	}
+	return opened{l.id, access, refresh, expires}, nil
+}
+
+// openFirst begins a new family.
+func (s *Service) openFirst(ctx context.Context, tx *uow.Tx, userID uuid.UUID) (opened, error) {
+	refresh, _, err := auth.NewRefreshToken()
+	if err != nil {
+		return opened{}, err
+	}
+	id := uid.New(uid.Session)
+	return s.open(ctx, tx, userID, refresh, link{id: id, family: id})
+}
+
+// signed reads back what was committed, through the root client, so that edges can be followed.
+func (s *Service) signed(ctx context.Context, o opened) (Signed, error) {
+	row, err := s.Client.Session.Query().Where(session.ID(o.session)).WithUser().Only(asSystem(ctx))
+	if err != nil {
+		return Signed{}, fmt.Errorf("read a new login session: %w", err)
+	}
+	if row.Edges.User == nil {
+		return Signed{}, errors.New("a new login session without its user")
+	}
+	p, err := s.LoadPrincipal(ctx, o.session)
+	if err != nil {
+		return Signed{}, err
+	}
+	withExpiry := *p
+	withExpiry.ExpiresAt = o.expires
+	return Signed{AccessToken: o.access, RefreshToken: o.refresh, ExpiresAt: o.expires, Session: row, User: row.Edges.User, Principal: &withExpiry}, nil
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// maxUserAgent bounds what is kept of a client's own words, in bytes.
+const maxUserAgent = 512
+
+// device is what is known of where a request comes from.
+type device struct{ ip, userAgent string }
+
+func deviceOf(ctx context.Context) device {
+	r := authz.RequestFrom(ctx)
+	ua := r.UserAgent
+	if len(ua) > maxUserAgent {
+		ua = ua[:maxUserAgent]
+	}
+	return device{r.IP, strings.ReplaceAll(strings.ToValidUTF8(ua, ""), "\x00", "")}
+}
