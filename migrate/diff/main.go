@@ -141,8 +141,29 @@ func keepByHand(next schema.Differ) schema.Differ {
 			}
 			c.SetGeneratedExpr(&as.GeneratedExpr{Expr: expr, Type: "STORED"})
 		}
-		return next.Diff(current, desired)
+		changes, err := next.Diff(current, desired)
+		return keepIndexes(changes), err
 	})
+}
+
+// byHand are indexes that ent's schema cannot express: those of join tables.
+var byHand = map[string]bool{"user_roles_role_id": true, "role_permissions_permission_id": true}
+
+func keepIndexes(changes []as.Change) []as.Change {
+	var out []as.Change
+	for _, c := range changes {
+		if m, ok := c.(*as.ModifyTable); ok {
+			m.Changes = slices.DeleteFunc(m.Changes, func(c as.Change) bool {
+				d, ok := c.(*as.DropIndex)
+				return ok && byHand[d.I.Name]
+			})
+			if len(m.Changes) == 0 {
+				continue
+			}
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 var noise = regexp.MustCompile(`::\w+|[\s()"]`)

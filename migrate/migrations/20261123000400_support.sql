@@ -30,3 +30,7 @@ CREATE TRIGGER secret_access_logs_no_truncate BEFORE TRUNCATE ON secret_access_l
 
 -- Vectors are read whole and often: kept in the row, uncompressed, the exact scan costs half.
 ALTER TABLE document_chunks ALTER COLUMN embedding SET STORAGE PLAIN;
+
+-- The join tables' keys begin with the user and the role; the other way round needs indexes of its own.
+CREATE INDEX user_roles_role_id ON user_roles (role_id);
+CREATE INDEX role_permissions_permission_id ON role_permissions (permission_id);

@@ -1,0 +1,2 @@
+// Package archtest holds the tests that count: house rules that are executable.
+package archtest
