@@ -42,7 +42,7 @@ func (s *Service) Login(ctx context.Context, in LoginInput) (Signed, error) {
 	}
 	var fresh string
 	if rehash {
-		if fresh, err = s.Hasher.Hash(ctx, in.Password); err != nil {
+		if fresh, err = s.cfg.Hasher.Hash(ctx, in.Password); err != nil {
 			return Signed{}, err
 		}
 	}
@@ -62,7 +62,7 @@ func (s *Service) Login(ctx context.Context, in LoginInput) (Signed, error) {
 
 // enter opens the session unless the account changed while its password was checked.
 func (s *Service) enter(ctx context.Context, who person, fresh string) (o opened, why string, err error) {
-	err = s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		now, err := lock(ctx, tx, who.id)
 		if err != nil {
 			return fmt.Errorf("lock an account: %w", err)
@@ -96,7 +96,7 @@ func (s *Service) find(ctx context.Context, login string) (person, error) {
 	if isEmail {
 		column = "email"
 	}
-	p, err := scanPerson(s.Pool.QueryRow(ctx, personColumns+` WHERE `+column+` = $1`, name))
+	p, err := scanPerson(s.cfg.Pool.QueryRow(ctx, personColumns+` WHERE `+column+` = $1`, name))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return person{}, nil
 	}
@@ -109,9 +109,9 @@ func (s *Service) find(ctx context.Context, login string) (person, error) {
 // verify takes the same time whether there is a hash or not.
 func (s *Service) verify(ctx context.Context, password, hash string) (right, rehash bool, err error) {
 	if hash == "" {
-		err = s.Hasher.VerifyDummy(ctx, password)
+		err = s.cfg.Hasher.VerifyDummy(ctx, password)
 	} else {
-		right, rehash, err = s.Hasher.Verify(ctx, password, hash)
+		right, rehash, err = s.cfg.Hasher.Verify(ctx, password, hash)
 	}
 	if e, ok := errs.As(err); ok && e.Code == errs.BadUserInput {
 		return false, false, errs.Input("input.password", "%s", e.Message)
@@ -158,7 +158,7 @@ func (s *Service) loginFailed(ctx context.Context, who person, why string) error
 	if err := s.prepareAudit(ctx, who.id); err != nil {
 		return err
 	}
-	err := s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err := s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		if _, err := tx.PG.Exec(ctx, `UPDATE users SET failed_login_count = failed_login_count + $2 WHERE id = $1`, who.id, counts); err != nil {
 			return fmt.Errorf("count a failed login: %w", err)
 		}

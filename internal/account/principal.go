@@ -35,7 +35,7 @@ func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*auth
 		permits   []string
 	)
 	now := s.now()
-	err := s.Pool.QueryRow(ctx, loadPrincipal, sessionID, now).Scan(&userID, &username, &superuser, &expires, &permits)
+	err := s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, now).Scan(&userID, &username, &superuser, &expires, &permits)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
 	}
@@ -99,7 +99,7 @@ func (s *Service) UserHasRole(ctx context.Context, userID uuid.UUID, name string
 		return false, nil
 	}
 	var has bool
-	err := s.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = $1 AND r.name = $2)`, userID, name).Scan(&has)
+	err := s.cfg.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = $1 AND r.name = $2)`, userID, name).Scan(&has)
 	if err != nil {
 		return false, fmt.Errorf("read a user's roles: %w", err)
 	}
@@ -120,7 +120,7 @@ type rights struct {
 func (s *Service) rights(ctx context.Context, userID uuid.UUID) (rights, error) {
 	r := rights{permits: []string{}}
 	var permits []string
-	err := s.Pool.QueryRow(ctx, `SELECT u.username::text, u.is_superuser, `+permissionsOf+` FROM users u WHERE u.id = $1 AND u.is_active AND u.erased_at IS NULL`, userID).
+	err := s.cfg.Pool.QueryRow(ctx, `SELECT u.username::text, u.is_superuser, `+permissionsOf+` FROM users u WHERE u.id = $1 AND u.is_active AND u.erased_at IS NULL`, userID).
 		Scan(&r.username, &r.superuser, &permits)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, nil

@@ -34,7 +34,7 @@ func (s *Service) Refresh(ctx context.Context, token string) (Signed, error) {
 		return Signed{}, err
 	}
 	var owner uuid.UUID
-	err = s.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1`, hash).Scan(&owner)
+	err = s.cfg.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1`, hash).Scan(&owner)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Signed{}, badRefresh()
 	}
@@ -45,7 +45,7 @@ func (s *Service) Refresh(ctx context.Context, token string) (Signed, error) {
 		return Signed{}, err
 	}
 	// A refusal is a fact as well: it commits with its audit row, and the session stays zero.
-	o, err := uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
+	o, err := uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
 		u, err := lock(ctx, tx, owner)
 		if err != nil {
 			return opened{}, fmt.Errorf("lock an account: %w", err)
@@ -139,7 +139,7 @@ func (s *Service) repeat(ctx context.Context, tx *uow.Tx, u person, l login, tok
 	if !same {
 		return s.reused(ctx, tx, u, l)
 	}
-	access, jti, expires, err := s.Tokens.Issue(u.id, next.id, now)
+	access, jti, expires, err := s.cfg.Tokens.Issue(u.id, next.id, now)
 	if err != nil {
 		return opened{}, err
 	}
@@ -159,6 +159,9 @@ func (s *Service) reused(ctx context.Context, tx *uow.Tx, u person, l login) (op
 	tx.Audit(audit.Entry{
 		Action: enum.AuditActionTokenReuseDetected, Resource: "Session", ResourceID: l.id, SessionID: l.id, ActorID: u.id, ActorName: u.username,
 		Failed: true, Error: string(errs.Unauthenticated), Details: map[string]any{"ended": ended},
+	})
+	tx.After(func() {
+		s.cfg.Log.WarnContext(ctx, "a refresh token was used twice: its login session is ended", "session_id", l.id, "user_id", u.id)
 	})
 	return opened{}, nil
 }

@@ -27,7 +27,7 @@ type RegisterInput struct {
 // when the e-mail address or the username is taken, without saying which; RATE_LIMITED.
 func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error) {
 	ctx = anonymous(ctx)
-	if s.Registration != config.RegistrationOpen {
+	if s.cfg.Registration != string(config.RegistrationOpen) {
 		return Signed{}, errs.New(errs.Forbidden, "Registration is not open here. Ask an administrator for an account.")
 	}
 	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName)
@@ -37,7 +37,7 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	if err := s.prepareAudit(ctx, n.id); err != nil {
 		return Signed{}, err
 	}
-	o, err := uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
+	o, err := uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
 		roles, err := rolesByName(ctx, tx, []string{authz.DefaultRole}, "input")
 		if err != nil {
 			return opened{}, err
@@ -85,7 +85,7 @@ func (s *Service) newcomer(ctx context.Context, email, username, password, fullN
 	if err := auth.CheckPassword("input.password", password, n.email, n.username, n.fullName); err != nil {
 		return n, err
 	}
-	n.hash, err = s.Hasher.Hash(ctx, password)
+	n.hash, err = s.cfg.Hasher.Hash(ctx, password)
 	return n, err
 }
 
@@ -140,7 +140,7 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 	if err != nil {
 		return nil, err
 	}
-	err = s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		roles, err := rolesByName(ctx, tx, names, "input.roles")
 		if err != nil {
 			return err
@@ -164,7 +164,7 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 
 // user reads an account as the caller, through the root client.
 func (s *Service) user(ctx context.Context, id uuid.UUID) (*ent.User, error) {
-	u, err := s.Client.User.Get(ctx, id)
+	u, err := s.cfg.Client.User.Get(ctx, id)
 	if ent.IsNotFound(err) {
 		return nil, errs.Missing("user")
 	}

@@ -131,7 +131,7 @@ func (s *Service) changeRole(ctx context.Context, doing string, userID uuid.UUID
 	if err := uid.Check(userID, uid.User, "userId"); err != nil {
 		return nil, err
 	}
-	err = s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		roles, err := rolesByName(ctx, tx, []string{role}, "role")
 		if err != nil {
 			return err

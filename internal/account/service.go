@@ -19,6 +19,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,61 +29,62 @@ import (
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/auth"
 	"cdsa.dev/cdsa/internal/authz"
-	"cdsa.dev/cdsa/internal/config"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
-	"cdsa.dev/cdsa/internal/fact"
 	"cdsa.dev/cdsa/internal/uow"
 )
 
-// Options are what a Service works with.
-type Options struct {
+// Config is what a Service works with.
+type Config struct {
 	Store  *uow.Store
 	Client *ent.Client
 	Pool   *pgxpool.Pool
+	Audit  *audit.Recorder
 	Hasher *auth.Hasher
 	Tokens *auth.Tokens
-	// RefreshKey derives a refresh token's successor: at least 32 bytes, secret, the same on every replica.
-	RefreshKey   []byte
-	Registration config.Registration
+	// SealKey derives a refresh token's successor: at least 32 bytes, secret, the same on every replica.
+	SealKey      []byte
+	Registration string        // open, invite or closed; anything but open is closed
 	SessionTTL   time.Duration // from each refresh on
-	// Signal tells every replica that a session's or a user's rights changed (fact.Revoked). It may lose signals:
-	// the principal cache's lifetime is the bound.
-	Signal func(subject string, data []byte)
-	Now    func() time.Time // nil: the wall clock
+	// Revoked tells this and every other replica that a session's or a user's rights changed. It may lose what it is
+	// told: the principal cache's lifetime is the bound.
+	Revoked func(id uuid.UUID)
+	Log     *slog.Logger
+	Now     func() time.Time // nil: the wall clock
 }
 
 // Service keeps accounts and login sessions.
 type Service struct {
-	Options
+	cfg          Config
 	successorKey []byte
 	touches      touches
 }
 
 // New makes a service. It fails when something is missing.
-func New(o Options) (*Service, error) {
-	if o.Store == nil || o.Client == nil || o.Pool == nil || o.Hasher == nil || o.Tokens == nil || o.Signal == nil {
+func New(c Config) (*Service, error) {
+	if c.Store == nil || c.Client == nil || c.Pool == nil || c.Audit == nil || c.Hasher == nil || c.Tokens == nil || c.Revoked == nil || c.Log == nil {
 		return nil, errors.New("account: something it works with is missing")
 	}
-	if len(o.RefreshKey) < sha256.Size {
-		return nil, fmt.Errorf("account: the refresh key needs %d bytes", sha256.Size)
+	if len(c.SealKey) < sha256.Size {
+		return nil, fmt.Errorf("account: the key of refresh tokens needs %d bytes", sha256.Size)
 	}
-	if o.SessionTTL <= 0 {
+	if c.SessionTTL <= 0 {
 		return nil, errors.New("account: login sessions need a lifetime")
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	key, err := hkdf.Key(sha256.New, o.RefreshKey, nil, "cdsa refresh token successor", sha256.Size)
+	// A label of its own: the key may serve other purposes as well.
+	key, err := hkdf.Key(sha256.New, c.SealKey, nil, "cdsa refresh token successor", sha256.Size)
 	if err != nil {
 		return nil, fmt.Errorf("account: %w", err)
 	}
-	o.RefreshKey = nil
-	return &Service{Options: o, successorKey: key, touches: newTouches()}, nil
+	c.SealKey = nil
+	return &Service{cfg: c, successorKey: key, touches: newTouches()}, nil
 }
 
 // now has the database's resolution, so that what was written compares equal to what is read.
-func (s *Service) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
 // asSystem is for reads and writes that come before there is a principal, and for those on one's own session.
 func asSystem(ctx context.Context) context.Context { return authz.With(ctx, authz.Authenticator) }
@@ -94,7 +96,7 @@ func anonymous(ctx context.Context) context.Context { return authz.With(ctx, nil
 func (s *Service) revoked(tx *uow.Tx, ids ...uuid.UUID) {
 	tx.After(func() {
 		for _, id := range ids {
-			s.Signal(fact.Revoked, []byte(id.String()))
+			s.cfg.Revoked(id)
 		}
 	})
 }
@@ -102,7 +104,7 @@ func (s *Service) revoked(tx *uow.Tx, ids ...uuid.UUID) {
 // prepareAudit makes the key of a subject's audit rows before a unit of work begins, which then needs no second
 // connection while it holds the lock on the user: waiting callers may hold all the others.
 func (s *Service) prepareAudit(ctx context.Context, subject uuid.UUID) error {
-	_, err := s.Store.Audit.Prepare(ctx, audit.Entry{ActorID: subject})
+	_, err := s.cfg.Audit.Prepare(ctx, audit.Entry{ActorID: subject})
 	return err
 }
 
@@ -115,7 +117,7 @@ func (s *Service) refused(ctx context.Context, doing, resource string, id uuid.U
 		Action: enum.AuditActionPermissionDenied, Resource: resource, ResourceID: id, Failed: true, Error: string(errs.Forbidden),
 		Details: map[string]any{"operation": doing},
 	}
-	if rerr := s.Store.Audit.Record(ctx, e); rerr != nil {
+	if rerr := s.cfg.Audit.Record(ctx, e); rerr != nil {
 		return errors.Join(rerr, err)
 	}
 	return err

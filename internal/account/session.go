@@ -77,7 +77,7 @@ func (s *Service) Logout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	return s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		family, err := lockFamily(ctx, tx, p.UserID, p.SessionID)
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session
 	if row.RevokedAt != nil {
 		return row, nil
 	}
-	err = s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		family, err := lockFamily(ctx, tx, row.UserID, id)
 		if err != nil {
 			return err
@@ -136,7 +136,7 @@ func (s *Service) RevokeOthers(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (int, error) {
+	return uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (int, error) {
 		family, err := lockFamily(ctx, tx, p.UserID, p.SessionID)
 		if err != nil {
 			return 0, err
@@ -166,7 +166,7 @@ func lockFamily(ctx context.Context, tx *uow.Tx, userID, sessionID uuid.UUID) (f
 
 // session reads a session as the caller, through the root client.
 func (s *Service) session(ctx context.Context, id uuid.UUID) (*ent.Session, error) {
-	row, err := s.Client.Session.Get(ctx, id)
+	row, err := s.cfg.Client.Session.Get(ctx, id)
 	if ent.IsNotFound(err) {
 		return nil, errs.Missing("session")
 	}

@@ -71,7 +71,7 @@ type link struct {
 // open inserts a session with the given refresh token and signs its access token.
 func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refresh string, l link) (opened, error) {
 	now := s.now()
-	access, jti, expires, err := s.Tokens.Issue(userID, l.id, now)
+	access, jti, expires, err := s.cfg.Tokens.Issue(userID, l.id, now)
 	if err != nil {
 		return opened{}, err
 	}
@@ -81,7 +81,7 @@ func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refres
 	}
 	d := deviceOf(ctx)
 	err = tx.Session.Create().SetID(l.id).SetCreatedAt(now).SetUserID(userID).SetFamilyID(l.family).SetNillableMfaAt(l.mfaAt).
-		SetToken(auth.HashTokenID(jti)).SetRefreshToken(hash).SetExpiresAt(now.Add(s.SessionTTL)).SetLastActivity(now).
+		SetToken(auth.HashTokenID(jti)).SetRefreshToken(hash).SetExpiresAt(now.Add(s.cfg.SessionTTL)).SetLastActivity(now).
 		SetNillableIPAddress(optional(d.ip)).SetNillableUserAgent(optional(d.userAgent)).Exec(asSystem(ctx))
 	if err != nil {
 		return opened{}, fmt.Errorf("open a login session: %w", err)
@@ -101,7 +101,7 @@ func (s *Service) openFirst(ctx context.Context, tx *uow.Tx, userID uuid.UUID) (
 
 // signed reads back what was committed, through the root client, so that edges can be followed.
 func (s *Service) signed(ctx context.Context, o opened) (Signed, error) {
-	row, err := s.Client.Session.Query().Where(session.ID(o.session)).WithUser().Only(asSystem(ctx))
+	row, err := s.cfg.Client.Session.Query().Where(session.ID(o.session)).WithUser().Only(asSystem(ctx))
 	if err != nil {
 		return Signed{}, fmt.Errorf("read a new login session: %w", err)
 	}

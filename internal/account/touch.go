@@ -66,7 +66,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 	if len(sessions)+len(logins) == 0 {
 		return nil
 	}
-	return s.Store.Do(asSystem(ctx), func(ctx context.Context, tx *uow.Tx) error {
+	return s.cfg.Store.Do(asSystem(ctx), func(ctx context.Context, tx *uow.Tx) error {
 		if err := touch(ctx, tx, "sessions", "last_activity", sessions); err != nil {
 			return err
 		}
