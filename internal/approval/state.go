@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"crypto/subtle"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,7 +84,7 @@ func (r Request) CheckDecision(approver uuid.UUID, argsHash, policyVersion strin
 			return errs.New(errs.Conflict, "You have decided on this request already; a decision cannot be changed.")
 		}
 	}
-	if argsHash == "" || argsHash != r.ArgsHash {
+	if !sameHash(argsHash, r.ArgsHash) {
 		return errs.New(errs.Conflict, "These are not the arguments of the request; read it again and decide on what it shows.")
 	}
 	if policyVersion != r.PolicyVersion {
@@ -96,12 +97,17 @@ func (r Request) CheckDecision(approver uuid.UUID, argsHash, policyVersion strin
 // hash is that of the arguments about to run. The caller then consumes the grant by compare-and-set on consumed_at.
 func (r Request) CheckGrant(argsHash, policyVersion string, now time.Time) (enum.ToolReasonCode, bool) {
 	switch {
-	case r.ArgsHash == "" || argsHash != r.ArgsHash || policyVersion != r.PolicyVersion:
+	case !sameHash(argsHash, r.ArgsHash) || policyVersion != r.PolicyVersion:
 		return enum.ToolReasonCodeToolChanged, false
 	case r.State(now) != enum.ApprovalStateApproved:
 		return enum.ToolReasonCodeGrantLapsed, false
 	}
 	return "", true
+}
+
+// sameHash compares in constant time; an empty hash equals nothing.
+func sameHash(a, b string) bool {
+	return a != "" && subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
 }
 
 // Rights are what an approver holds at the time of counting.
