@@ -75,6 +75,19 @@ func (r *Recorder) Prepare(ctx context.Context, e Entry) (Row, error) {
 	}}, nil
 }
 
+// Warm has the key of the context's principal ready, so that Prepare needs no second connection while a unit of work
+// holds one: enough of them waiting for each other would hold all there are.
+func (r *Recorder) Warm(ctx context.Context) error {
+	var actor uuid.UUID
+	if p := authz.From(ctx); p != nil {
+		actor = p.UserID
+	}
+	if _, err := r.subjects.key(ctx, actor, true); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return nil
+}
+
 // Queue adds the row to a batch of the transaction it belongs to.
 func (row Row) Queue(b *pgx.Batch) { b.Queue(insert, row.args...) }
 

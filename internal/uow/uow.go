@@ -69,6 +69,9 @@ func (t *Tx) After(fn func()) { t.after = append(t.after, fn) }
 // Do runs fn in a unit of work as the context's principal and commits it, or rolls all of it back when fn fails. Errors
 // of fn are returned as they are; a unique or foreign key violation stays a *pgconn.PgError in the chain.
 func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	if err := s.Audit.Warm(ctx); err != nil {
+		return err
+	}
 	conn, err := s.DB.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
