@@ -51,24 +51,29 @@ node_find() {
 }
 
 # node_ensure: npm's own package of Node beside an old one; Debian's npm first
-# where we may install it. Without Node only the playground is missing.
+# where we may install it. Without Node only the playground is missing, so a
+# failure here is told, and fails the set-up only where tests need it.
 node_ensure() {
+  (set +e; node_bring) || tail -n 5 "$log" >&2
+  node_find >/dev/null && return
+  if [[ ${SETUP_REQUIRE_NODE:-} == 1 ]]; then
+    fail "Node $node_oldest or newer with npm is needed for the tests of web clients. Install it and run make test again."
+  fi
+  say "no Node $node_oldest or newer with npm: the program is built without the playground. Install Node and run make again to have it."
+}
+
+node_bring() {
   local os arch
   if ! command -v npm >/dev/null && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
     say "installing Node and npm"
     quiet as_root apt-get -q update
     quiet as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-upgrade --no-install-recommends nodejs npm ca-certificates
   fi
-  if ! node_find >/dev/null && command -v npm >/dev/null; then
-    os=$(uname -s | tr '[:upper:]' '[:lower:]'); arch=$(uname -m)
-    case $arch in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; esac
-    say "fetching Node $node_package"
-    quiet npm install --prefix "$cache/node" --no-audit --no-fund --no-save "node-$os-$arch@$node_package"
-    chmod -R go+rX "$cache/node"
-  fi
   node_find >/dev/null && return
-  if [[ ${SETUP_REQUIRE_NODE:-} == 1 ]]; then
-    fail "Node $node_oldest or newer with npm is needed for the tests of web clients. Install it and run make test again."
-  fi
-  say "no Node $node_oldest or newer with npm: the program is built without the playground. Install Node and run make again to have it."
+  command -v npm >/dev/null || return 0
+  os=$(uname -s | tr '[:upper:]' '[:lower:]'); arch=$(uname -m)
+  case $arch in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; esac
+  say "fetching Node $node_package"
+  quiet npm install --prefix "$cache/node" --no-audit --no-fund --no-save "node-$os-$arch@$node_package"
+  chmod -R go+rX "$cache/node"
 }
