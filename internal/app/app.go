@@ -271,7 +271,10 @@ func (a *App) hearSignals() (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for revocations: %w", err)
 	}
-	stopCancel, err := on(fact.Cancel, func(id uuid.UUID) { a.turns.Stop(id); a.executions.Stop(id) })
+	stopCancel, err := on(fact.Cancel, func(id uuid.UUID) {
+		a.turns.Stop(id)
+		a.executions.Interrupt(id)
+	})
 	if err != nil {
 		stopRevoked()
 		return nil, fmt.Errorf("listen for cancellations: %w", err)

@@ -217,3 +217,18 @@ func (a *App) seed(ctx context.Context) error {
 	}
 	return nil
 }
+
+// openExecutions makes the services of tool calls and of decisions on them.
+func (a *App) openExecutions(settings approval.Settings) error {
+	runner := tool.NewRunner(a.tools, a.log)
+	a.onClose(runner.Close)
+	a.executions = &execution.Service{
+		Store: a.store, Client: a.client, Tools: a.tools, Runner: runner, Schemas: tool.NewSchemaCache(schemasKept),
+		Approval: settings, Signal: a.signal, Log: a.log,
+	}
+	a.approvals = &approval.Service{Store: a.store, Client: a.client, Policy: settings}
+	return nil
+}
+
+// schemasKept is how many compiled schemas of tools stay in memory.
+const schemasKept = 256

@@ -42,6 +42,7 @@ const (
 // ToolCanceller ends tool calls that have not ended.
 type ToolCanceller interface {
 	CancelReply(ctx context.Context, replyID uuid.UUID) error
+	CancelSession(ctx context.Context, sessionID uuid.UUID) error
 }
 
 // Service keeps conversations. It is safe for concurrent use.
@@ -206,6 +207,9 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		return err
 	}
 	if _, err := s.Cancel(ctx, id); err != nil {
+		return err
+	}
+	if err := s.Tools.CancelSession(ctx, id); err != nil {
 		return err
 	}
 	return s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
@@ -385,10 +389,8 @@ func (s *Service) Cancel(ctx context.Context, sessionID uuid.UUID) (*ent.ChatMes
 	if err != nil || reply == nil {
 		return nil, err
 	}
-	if s.Tools != nil {
-		if err := s.Tools.CancelReply(ctx, reply.ID); err != nil {
-			return nil, err
-		}
+	if err := s.Tools.CancelReply(ctx, reply.ID); err != nil {
+		return nil, err
 	}
 	return reply, nil
 }
