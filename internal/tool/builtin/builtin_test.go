@@ -16,7 +16,7 @@ import (
 
 type nowhere struct{}
 
-func (nowhere) Search(context.Context, uuid.UUID, string, int) ([]searchdocuments.Passage, error) {
+func (nowhere) Search(context.Context, uuid.UUID, string, int, []uuid.UUID) ([]searchdocuments.Passage, error) {
 	return nil, nil
 }
 

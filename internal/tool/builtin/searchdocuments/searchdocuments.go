@@ -22,6 +22,7 @@ import (
 const (
 	defaultLimit = 5
 	maxLimit     = 20
+	maxDocuments = 100       // a search may be limited to
 	maxBytes     = 192 << 10 // of passages as JSON, well within tool.MaxResult
 )
 
@@ -38,15 +39,16 @@ type Passage struct {
 	Sensitivity enum.Sensitivity
 }
 
-// Searcher finds passages, best first, in what the user may read at this moment, and records the search. Errors:
-// an *errs.Error whose sentence may be shown, or any other.
+// Searcher finds passages, best first, in what the user may read at this moment, and records the search. With
+// documentIDs it looks into these documents only. Errors: an *errs.Error whose sentence may be shown, or any other.
 type Searcher interface {
-	Search(ctx context.Context, userID uuid.UUID, query string, limit int) ([]Passage, error)
+	Search(ctx context.Context, userID uuid.UUID, query string, limit int, documentIDs []uuid.UUID) ([]Passage, error)
 }
 
 type input struct {
-	Query string `json:"query"`
-	Limit int    `json:"limit"`
+	Query       string      `json:"query"`
+	Limit       int         `json:"limit"`
+	DocumentIDs []uuid.UUID `json:"documentIds"`
 }
 
 type passage struct {
@@ -73,7 +75,7 @@ func New(s Searcher) (tool.Builtin, error) {
 		if in.Limit == 0 {
 			in.Limit = defaultLimit
 		}
-		hits, err := s.Search(ctx, c.UserID, in.Query, in.Limit)
+		hits, err := s.Search(ctx, c.UserID, in.Query, in.Limit, in.DocumentIDs)
 		if err != nil {
 			return output{}, "", explain(err)
 		}
@@ -131,7 +133,9 @@ func definition() tool.Definition {
 		RiskLevel: enum.RiskLevelLow,
 		Schema: m{"type": "object", "required": []any{"query"}, "additionalProperties": false, "properties": m{
 			"query": m{"type": "string", "minLength": 1, "maxLength": 2_000, "pattern": `\S`, "description": "What to look for, in plain words."},
-			"limit": m{"type": "integer", "minimum": 1, "maximum": maxLimit, "default": defaultLimit, "description": "How many passages at most."}}},
+			"limit": m{"type": "integer", "minimum": 1, "maximum": maxLimit, "default": defaultLimit, "description": "How many passages at most."},
+			"documentIds": m{"type": "array", "minItems": 1, "maxItems": maxDocuments, "items": m{"type": "string", "format": "uuid"},
+				"description": "Ids of the documents to look into; without it, all that the user may read."}}},
 		OutputSchema: m{"type": "object", "required": []any{"passages", "truncated"}, "additionalProperties": false, "properties": m{
 			"truncated": m{"type": "boolean"},
 			"passages": m{"type": "array", "maxItems": maxLimit, "items": m{"type": "object", "additionalProperties": false,

@@ -17,7 +17,7 @@ import (
 
 type searcher func(userID uuid.UUID, query string, limit int) ([]Passage, error)
 
-func (s searcher) Search(_ context.Context, userID uuid.UUID, query string, limit int) ([]Passage, error) {
+func (s searcher) Search(_ context.Context, userID uuid.UUID, query string, limit int, _ []uuid.UUID) ([]Passage, error) {
 	return s(userID, query, limit)
 }
 
