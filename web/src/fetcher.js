@@ -1,0 +1,114 @@
+// How operations of the editor reach the server: queries and mutations over HTTP, subscriptions over one websocket
+// that comes back by itself and goes on after the last event it saw.
+import { createClient } from 'graphql-ws'
+import { getOperationAST } from 'graphql'
+import { account, post, token } from './session.js'
+import { remember } from './known.js'
+
+const shown = 200 // events kept of one subscription
+
+let stale = false // the server closed the socket over its token
+let status = 'closed'
+const listeners = new Set()
+
+function setStatus(next) {
+  status = next
+  for (const listener of listeners) listener()
+}
+
+export const socketStatus = () => status
+export const onSocketStatus = (listener) => {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
+}
+
+const client = createClient({
+  url: location.origin.replace(/^http/, 'ws') + '/graphql',
+  connectionParams: async () => {
+    const bearer = await token({ renew: stale })
+    stale = false
+    return bearer ? { Authorization: `Bearer ${bearer}` } : {}
+  },
+  keepAlive: 15_000,
+  retryAttempts: Number.MAX_SAFE_INTEGER,
+  retryWait: (attempt) => new Promise((resolve) => setTimeout(resolve, Math.min(500 * 2 ** Math.min(attempt, 5), 10_000) * (0.75 + Math.random() / 2))),
+  shouldRetry: (event) => account() !== null && (event?.code === undefined || event.code !== 4429),
+  on: {
+    connecting: () => setStatus('connecting'),
+    connected: () => setStatus('open'),
+    closed: (event) => {
+      stale = event?.code === 4403
+      setStatus('closed')
+    },
+  },
+})
+
+export function fetcher({ query, variables, operationName }, { documentAST } = {}) {
+  const operation = documentAST && getOperationAST(documentAST, operationName)
+  const payload = { query, variables, operationName: operationName || undefined }
+  return operation?.operation === 'subscription' ? watch(payload, operation) : run(payload)
+}
+
+async function run(payload) {
+  const result = await post(payload, await token())
+  remember(result.data)
+  return result
+}
+
+// watch gives an observable of everything received so far, newest event first. Deltas of an answer are also joined.
+function watch(payload, operation) {
+  const resumes = operation.variableDefinitions?.some(({ variable }) => variable.name.value === 'after')
+  return {
+    subscribe(observer) {
+      const events = []
+      const answers = new Map()
+      let count = 0
+      const unsubscribe = client.subscribe(payload, {
+        next(result) {
+          remember(result.data)
+          const event = result.data && Object.values(result.data)[0]
+          // graphql-ws sends this same object again after a reconnect.
+          if (resumes && event?.cursor) payload.variables = { ...payload.variables, after: event.cursor }
+          events.unshift(result.errors ? result : result.data)
+          events.length = Math.min(events.length, shown)
+          observer.next({ received: ++count, ...join(answers, event), events: [...events] })
+        },
+        error: (problem) => observer.error(sentence(problem)),
+        complete: () => observer.complete(),
+      })
+      return { unsubscribe }
+    },
+  }
+}
+
+// join appends a delta to its answer; a higher attempt begins anew, and the stored message has the last word.
+function join(answers, event) {
+  if (event?.text !== undefined && event.messageId) {
+    const so_far = answers.get(event.messageId)
+    const text = so_far && so_far.attempt === event.attempt ? so_far.text.slice(0, event.offset) + event.text : event.text
+    answers.set(event.messageId, { attempt: event.attempt, text })
+  } else if (event?.message?.role === 'ASSISTANT' && event.message.content && event.kind !== 'STARTED') {
+    answers.set(event.message.id, { attempt: event.message.attempt, text: event.message.content })
+  }
+  return answers.size ? { answers: [...answers.values()].map(({ text }) => text) } : {}
+}
+
+function sentence(problem) {
+  if (Array.isArray(problem)) return { errors: problem }
+  if (problem instanceof Error) return problem
+  const reason = problem?.reason || 'The connection was lost.'
+  return new Error(account() ? reason : `${reason} Sign in to subscribe.`)
+}
+
+/** upload stores a file as a document and gives it. */
+export async function upload(file) {
+  const query = `mutation Upload($input: UploadDocumentInput!) { uploadDocument(input: $input) { id title status } }`
+  const form = new FormData()
+  form.append('operations', JSON.stringify({ query, variables: { input: { file: null, title: file.name } } }))
+  form.append('map', JSON.stringify({ 0: ['variables.input.file'] }))
+  form.append('0', file)
+  const result = await post(form, await token())
+  if (result.errors) throw new Error(result.errors[0].message)
+  remember(result.data)
+  return result.data.uploadDocument
+}

@@ -1,0 +1,118 @@
+// The signed-in account of this browser tab. Tokens live in sessionStorage: they end with the tab and are never part
+// of an address. A refresh token is good once, so one refresh runs at a time and a duplicated tab gives its copy up.
+
+const key = 'cdsa.session'
+const early = 60_000 // ms before its end that an access token is renewed
+
+let current = read()
+let refreshing = null
+const listeners = new Set()
+
+function read() {
+  try {
+    return JSON.parse(sessionStorage.getItem(key))
+  } catch {
+    return null
+  }
+}
+
+function write(next) {
+  current = next
+  if (next) sessionStorage.setItem(key, JSON.stringify(next))
+  else sessionStorage.clear() // variables and ids of the account go with it
+  for (const listener of listeners) listener()
+}
+
+export const subscribe = (listener) => {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
+}
+
+/** account is {id, username, roles, sessionId, …} of who is signed in, or null. */
+export const account = () => current
+
+const fields = `accessToken refreshToken expiresAt session { id } user { id username roles { name } }`
+
+/** post sends one operation over HTTP and gives the whole result; it throws a sentence when there is none. */
+export async function post(body, token, signal) {
+  const headers = { Accept: 'application/graphql-response+json, application/json;q=0.9' }
+  if (token) headers.Authorization = `Bearer ${token}`
+  if (body instanceof FormData) headers['GraphQL-Require-Preflight'] = '1'
+  else {
+    headers['Content-Type'] = 'application/json'
+    body = JSON.stringify(body)
+  }
+  const response = await fetch('/graphql', { method: 'POST', headers, body, signal })
+  const text = await response.text()
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Error(`The server answered with status ${response.status} and nothing to read.`)
+  }
+}
+
+async function authenticate(field, query, variables) {
+  const result = await post({ query, variables })
+  const payload = result.data?.[field]
+  if (!payload) throw new Error(result.errors?.[0]?.message ?? 'The server did not sign you in.')
+  const { accessToken, refreshToken, expiresAt, session, user } = payload
+  write({
+    accessToken,
+    refreshToken,
+    expiresAt: Date.parse(expiresAt),
+    sessionId: session.id,
+    id: user.id,
+    username: user.username,
+    roles: (user.roles ?? []).map((role) => role.name),
+  })
+}
+
+export const login = (input) => authenticate('login', `mutation Login($input: LoginInput!) { login(input: $input) { ${fields} } }`, { input })
+
+export const register = (input) =>
+  authenticate('register', `mutation Register($input: RegisterInput!) { register(input: $input) { ${fields} } }`, { input })
+
+/** token gives an access token that is good for a while, renewed when needed; null when nobody is signed in. */
+export async function token({ renew = false } = {}) {
+  if (!current) return null
+  if (renew || current.expiresAt - Date.now() < early) {
+    refreshing ??= refresh().finally(() => (refreshing = null))
+    await refreshing
+  }
+  return current?.accessToken ?? null
+}
+
+async function refresh() {
+  const query = `mutation Refresh($token: String!) { refreshSession(refreshToken: $token) { ${fields} } }`
+  try {
+    await authenticate('refreshSession', query, { token: current.refreshToken })
+  } catch (error) {
+    if (error instanceof TypeError) throw error // the network: the session may still be good
+    write(null)
+    throw new Error('Your session has ended. Sign in again.', { cause: error })
+  }
+}
+
+/** logout ends the session on the server, and here in any case. */
+export async function logout() {
+  const bearer = current?.accessToken
+  try {
+    if (bearer) await post({ query: 'mutation Logout { logout }' }, bearer)
+  } finally {
+    write(null)
+  }
+}
+
+/** claim gives up a session that another tab holds: duplicating a tab copies its sessionStorage. */
+export async function claim() {
+  const channel = new BroadcastChannel('cdsa.session')
+  const taken = new Promise((resolve) => {
+    channel.onmessage = ({ data }) => data.held && data.held === current?.sessionId && resolve(true)
+    setTimeout(resolve, 150, false)
+  })
+  if (current) channel.postMessage({ asks: current.sessionId })
+  if (current && (await taken)) write(null)
+  channel.onmessage = ({ data }) => {
+    if (data.asks && data.asks === current?.sessionId) channel.postMessage({ held: current.sessionId })
+  }
+}
