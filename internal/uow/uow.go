@@ -88,7 +88,7 @@ func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 		if !ok {
 			return errors.New("uow: the database is not pgx")
 		}
-		t = &Tx{Client: ent.NewClient(ent.Driver(entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: dbtx}))), PG: shim{pc.Conn(), pc.Conn()}}
+		t = &Tx{Client: ent.NewClient(ent.Driver(joined{entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: dbtx})})), PG: shim{pc.Conn(), pc.Conn()}}
 		return nil
 	})
 	if err != nil {
@@ -159,6 +159,16 @@ func IsDuplicate(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "23505"
 }
+
+// joined has ent's own transactions, which it begins to write a row with its edges, be part of the unit of work.
+type joined struct{ dialect.Driver }
+
+func (d joined) Tx(context.Context) (dialect.Tx, error) { return dialect.NopTx(d.Driver), nil }
+
+// begun is a driver of the transaction under way: ent begins one of its own for rows with edges, which is this one again.
+type begun struct{ *entsql.Driver }
+
+func (b begun) Tx(context.Context) (dialect.Tx, error) { return dialect.NopTx(b), nil }
 
 // connection is what a pgx transaction and a pgx connection have in common.
 type connection interface {
