@@ -43,10 +43,6 @@ const lockKey = 0x6364736173656564
 // AdminPassword, which are BAD_USER_INPUT.
 func Run(ctx context.Context, store *uow.Store, client *ent.Client, in Input) (Result, error) {
 	ctx = authz.With(ctx, authz.Seeder)
-	// Makes the key of the audit rows' subject now: whoever holds the lock below needs no second connection then.
-	if _, err := store.Audit.Prepare(ctx, audit.Entry{}); err != nil {
-		return Result{}, fmt.Errorf("seed: %w", err)
-	}
 	first, err := prepareAdmin(ctx, client, in)
 	if err != nil {
 		return Result{}, err
