@@ -1,5 +1,5 @@
 // Package embed turns texts into vectors. There are two embedders: Local, which needs no network and no key, and
-// OpenAI, which calls an endpoint that speaks that protocol. Both pass one conformance suite.
+// package embed/openai, which calls an endpoint. Both pass the suite of package embed/embedtest.
 //
 // A vector has 1536 components, []float32, L2-normalised; a model of fewer dimensions is padded with zeros, which
 // changes neither cosine nor inner product nor distance. The same text gives the same vector, alone or in a batch.
@@ -36,7 +36,8 @@ func Blank() []float32 {
 	return v
 }
 
-func isBlank(text string) bool { return strings.TrimSpace(text) == "" }
+// IsBlank says whether a text is empty or white space.
+func IsBlank(text string) bool { return strings.TrimSpace(text) == "" }
 
 // Cosine is the cosine similarity of two normalised vectors of equal length, -1..1.
 func Cosine(a, b []float32) float64 {
@@ -47,8 +48,8 @@ func Cosine(a, b []float32) float64 {
 	return max(-1, min(1, s))
 }
 
-// normalise scales v to length 1 and says whether it could: not when v is zero or not finite.
-func normalise(v []float32) bool {
+// Normalise scales v to length 1 and says whether it could: not when v is zero or not finite.
+func Normalise(v []float32) bool {
 	var s float64
 	for _, x := range v {
 		s += float64(float64(x) * float64(x))

@@ -63,7 +63,7 @@ func (l *Local) embed(ctx context.Context, text string) ([]float32, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if isBlank(text) {
+	if IsBlank(text) {
 		return Blank(), nil
 	}
 	v := make([]float32, Size)
@@ -77,10 +77,10 @@ func (l *Local) embed(ctx context.Context, text string) ([]float32, error) {
 	if n == 0 { // only signs, as "???" or emoji
 		l.spell(v[l.t.dim:], text)
 	}
-	if !normalise(v) { // what cancelled out is told apart by spelling alone
+	if !Normalise(v) { // what cancelled out is told apart by spelling alone
 		clear(v)
 		l.spell(v[l.t.dim:], text)
-		if !normalise(v) {
+		if !Normalise(v) {
 			return Blank(), nil
 		}
 	}
@@ -96,15 +96,40 @@ func (l *Local) add(v []float32, w string) {
 	guess := make([]float32, 0, 128)[:l.t.dim]
 	clear(guess)
 	if latin(w) {
-		l.t.addGuess(guess, w)
+		l.guess(guess, w)
 	}
-	if normalise(guess) {
+	if Normalise(guess) {
 		for i, x := range guess {
 			v[i] += float32(x * guessShare)
 		}
 	}
 	l.spell(v[l.t.dim:], w)
 }
+
+// guess adds what an unknown word may mean: what stands behind a prefix, the two words of a compound, or else what
+// words with the same n-grams mean.
+func (l *Local) guess(v []float32, w string) {
+	for _, p := range prefixes {
+		if len(w) >= len(p)+4 && w[:len(p)] == p {
+			if i, ok := l.known(w[len(p):]); ok {
+				l.t.addWord(v, i)
+				return
+			}
+		}
+	}
+	for n := len(w) - 4; n >= 3; n-- {
+		a, ok1 := l.t.find(w[:n])
+		b, ok2 := l.known(w[n:])
+		if ok1 && ok2 {
+			l.t.addWord(v, a)
+			l.t.addWord(v, b)
+			return
+		}
+	}
+	l.t.addGuess(v, w)
+}
+
+var prefixes = []string{"anti", "auto", "counter", "cyber", "de", "dis", "hyper", "inter", "micro", "mis", "multi", "non", "over", "pre", "re", "sub", "super", "un", "under"}
 
 // known finds a word, or its base form by the detachment rules of WordNet's morphy(7WN).
 func (l *Local) known(w string) (int, bool) {
@@ -163,7 +188,7 @@ func (l *Local) spell(v []float32, w string) {
 	whole := float32(len(rs)) / 2
 	drop(acc[:], h, whole)
 	drop(acc[:], h*0x9e3779b97f4a7c15, whole)
-	if normalise(acc[:]) {
+	if Normalise(acc[:]) {
 		for i, x := range acc {
 			v[i] += float32(x * spellingShare)
 		}

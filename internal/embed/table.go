@@ -3,6 +3,7 @@ package embed
 import (
 	"encoding/binary"
 	"errors"
+	"iter"
 	"math"
 )
 
@@ -70,23 +71,27 @@ func (t *table) find(w string) (int, bool) {
 
 func (t *table) addWord(v []float32, i int) { addRow(v, t.vec[i*t.dim:(i+1)*t.dim], f32(t.scale, i)) }
 
-// addGuess adds the vectors of w's character n-grams, of minn to maxn characters, its bounds marked by < and >, as fastText does.
+// addGuess adds the vectors of w's n-grams.
 func (t *table) addGuess(v []float32, w string) {
-	w = "<" + w + ">"
-	for i := range w {
-		h, n := uint32(2166136261), 0
-		for j := i; j < len(w); {
-			// fastText's FNV-1a takes bytes as signed; see Dictionary::hash.
-			for first := true; j < len(w) && (first || w[j]&0xC0 == 0x80); j++ {
-				h = (h ^ uint32(int32(int8(w[j])))) * 16777619
-				first = false
-			}
-			if n++; n > t.maxn {
-				break
-			}
-			if n >= t.minn {
-				b := int(h % uint32(t.buckets))
-				addRow(v, t.bvec[b*t.dim:(b+1)*t.dim], f32(t.bscale, b))
+	for b := range NGrams(w, t.minn, t.maxn, t.buckets) {
+		addRow(v, t.bvec[b*t.dim:(b+1)*t.dim], f32(t.bscale, b))
+	}
+}
+
+// NGrams gives the buckets, from 0 to buckets-1, of w's runs of minn to maxn characters, its bounds marked by < and >.
+func NGrams(w string, minn, maxn, buckets int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		w := "<" + w + ">"
+		for i := range w {
+			h, n := uint32(2166136261), 0
+			for _, r := range w[i:] {
+				h = (h ^ uint32(r)) * 16777619
+				if n++; n > maxn {
+					break
+				}
+				if n >= minn && !yield(int((h^h>>15)%uint32(buckets))) {
+					return
+				}
 			}
 		}
 	}

@@ -24,7 +24,7 @@ func Words(text string) iter.Seq[string] {
 		}
 		for i, r := range text {
 			switch {
-			case wordRune(r):
+			case IsWord(r):
 				b = utf8.AppendRune(b, unicode.ToLower(r))
 				if len(b) >= maxWord && !flush() {
 					return
@@ -46,7 +46,8 @@ func Words(text string) iter.Seq[string] {
 	}
 }
 
-func wordRune(r rune) bool {
+// IsWord says whether r is part of a word.
+func IsWord(r rune) bool {
 	if r < utf8.RuneSelf {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 	}
@@ -56,7 +57,7 @@ func wordRune(r rune) bool {
 // apostrophe says whether an apostrophe before rest stands inside a word.
 func apostrophe(rest string) bool {
 	r, _ := utf8.DecodeRuneInString(rest)
-	return wordRune(r)
+	return IsWord(r)
 }
 
 // possessive says whether text ends in 's.

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"cdsa.dev/cdsa/internal/embed"
 )
 
 // FusionK is the constant of reciprocal rank fusion: Cormack, Clarke and Büttcher 2009.
@@ -117,7 +118,7 @@ func matches(s string, want map[string]bool) []mark {
 		}
 	}
 	for i, r := range s {
-		if inWord(r) {
+		if embed.IsWord(r) {
 			if from < 0 {
 				from, fromRune = i, at
 			}
@@ -128,19 +129,6 @@ func matches(s string, want map[string]bool) []mark {
 	}
 	flush(len(s))
 	return out
-}
-
-func inWord(r rune) bool {
-	if r == '\'' || r == '’' {
-		return false
-	}
-	if r < utf8.RuneSelf {
-		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-	}
-	for range terms(string(r)) {
-		return true
-	}
-	return false
 }
 
 // bestWindow gives the start of the window with the most different words, then the most words, a little before the

@@ -3,7 +3,7 @@
 // Debian packages; see ../MODEL.md.
 //
 //	train corpus WORDNET HTML > corpus.txt
-//	train pack   WORDNET corpus.txt words.vec ngrams.txt local.bin
+//	train pack   WORDNET corpus.txt words.vec local.bin
 package main
 
 import (
@@ -22,8 +22,8 @@ func run(args []string) error {
 	switch {
 	case len(args) == 3 && args[0] == "corpus":
 		return corpus(os.Stdout, args[1], args[2])
-	case len(args) == 6 && args[0] == "pack":
-		return pack(args[1], args[2], args[3], args[4], args[5])
+	case len(args) == 5 && args[0] == "pack":
+		return pack(args[1], args[2], args[3], args[4])
 	}
-	return fmt.Errorf("want: corpus WORDNET HTML, or pack WORDNET corpus.txt words.vec ngrams.txt local.bin")
+	return fmt.Errorf("want: corpus WORDNET HTML, or pack WORDNET corpus.txt words.vec local.bin")
 }

@@ -14,22 +14,19 @@ import (
 
 const (
 	vocabulary = 45_000 // words kept; with 96 dimensions this makes a file of some 7 MB
-	minn, maxn = 4, 5   // as given to fastText in run.sh
+	buckets    = 16_384 // n-gram rows
+	minn, maxn = 4, 6   // characters of an n-gram, bounds included
 	rare       = 1e-3   // weight of a word is rare / (rare + its share of running text): Arora et al. 2017, SIF
 	components = 1      // common directions removed: same paper
 )
 
-// pack turns fastText's output into a model file. vec is its text vectors; ngrams the n-gram rows of its dump of the input matrix.
-func pack(wordnet, corpus, vec, ngrams, out string) error {
+// pack turns fastText's text vectors into a model file.
+func pack(wordnet, corpus, vec, out string) error {
 	wn, err := readWordNet(wordnet)
 	if err != nil {
 		return err
 	}
-	all, err := readVectors(vec, true)
-	if err != nil {
-		return err
-	}
-	buckets, err := readVectors(ngrams, false)
+	all, err := readVectors(vec)
 	if err != nil {
 		return err
 	}
@@ -39,44 +36,61 @@ func pack(wordnet, corpus, vec, ngrams, out string) error {
 	}
 	v := choose(wn, all, freq)
 	wn.retrofit(v)
-	center(v, buckets)
+	center(v)
 	texts := glosses(wn)
 	for range components {
 		c := common(v, texts, freq, total)
-		for i := range v.rows {
-			remove(v.rows[i].Vector, c)
-		}
-		for i := range buckets {
-			remove(buckets[i].Vector, c)
+		for _, r := range v.rows {
+			add(r.Vector, c, -float32(dot(r.Vector, c)))
 		}
 	}
-	for i := range v.rows {
-		r := &v.rows[i]
-		scale(r.Vector, weight(freq[r.Word], total)/norm(r.Vector))
+	for _, r := range v.rows {
+		scale(r.Vector, 1/norm(r.Vector))
 	}
-	f, err := embed.Pack(v.rows, buckets, minn, maxn)
+	grams := ngrams(v)
+	for _, r := range v.rows {
+		scale(r.Vector, weight(freq[r.Word], total))
+	}
+	f, err := embed.Pack(v.rows, grams, minn, maxn)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "%d words, %d n-gram rows, %d bytes\n", len(v.rows), len(buckets), len(f))
+	fmt.Fprintf(os.Stderr, "%d words, %d n-gram rows, %d bytes\n", len(v.rows), len(grams), len(f))
 	return os.WriteFile(out, f, 0o644)
+}
+
+// ngrams gives each bucket the mean of the words that have an n-gram in it: long where they agree, short where they do not.
+func ngrams(v *vocab) []embed.Row {
+	rows, count := make([]embed.Row, buckets), make([]float64, buckets)
+	for i := range rows {
+		rows[i].Vector = make([]float32, len(v.rows[0].Vector))
+	}
+	for _, r := range v.rows {
+		for b := range embed.NGrams(r.Word, minn, maxn, buckets) {
+			add(rows[b].Vector, r.Vector, 1)
+			count[b]++
+		}
+	}
+	for b, n := range count {
+		if n > 0 {
+			scale(rows[b].Vector, 1/n)
+		}
+	}
+	return rows
 }
 
 func weight(count, total float64) float64 { return rare / (rare + count/total) }
 
-// readVectors reads "word x…" or, unnamed, "x…" lines; a first line of two numbers is a header.
-func readVectors(path string, named bool) ([]embed.Row, error) {
+// readVectors reads "word x…" lines; a first line of two numbers is a header.
+func readVectors(path string) ([]embed.Row, error) {
 	var rows []embed.Row
 	err := eachLine(path, func(l string) error {
 		f := strings.Fields(l)
 		if len(f) <= 2 {
 			return nil
 		}
-		var r embed.Row
-		if named {
-			r.Word, f = f[0], f[1:]
-		}
-		for _, s := range f {
+		r := embed.Row{Word: f[0]}
+		for _, s := range f[1:] {
 			x, err := strconv.ParseFloat(s, 32)
 			if err != nil {
 				return err
@@ -164,24 +178,14 @@ func plain(w string) bool {
 	return true
 }
 
-// center subtracts the mean word vector, from n-gram rows too after scaling them to the words' length.
-func center(v *vocab, buckets []embed.Row) {
+// center subtracts the mean word vector.
+func center(v *vocab) {
 	mean := make([]float32, len(v.rows[0].Vector))
 	for _, r := range v.rows {
 		add(mean, r.Vector, 1/float32(len(v.rows)))
 	}
 	for _, r := range v.rows {
 		add(r.Vector, mean, -1)
-	}
-	var n float64
-	bmean := make([]float32, len(mean))
-	for _, b := range buckets {
-		n += norm(b.Vector) / float64(len(buckets))
-		add(bmean, b.Vector, 1/float32(len(buckets)))
-	}
-	for _, b := range buckets {
-		add(b.Vector, bmean, -1)
-		scale(b.Vector, 1/n)
 	}
 }
 
@@ -224,9 +228,14 @@ func common(v *vocab, texts [][]string, freq map[string]float64, total float64) 
 	return c
 }
 
-func remove(x, c []float32)        { add(x, c, -float32(dot(x, c))) }
-func norm(x []float32) float64     { return math.Sqrt(dot(x, x)) }
-func scale(x []float32, f float64) { add(x, x, float32(f)-1) }
+func norm(x []float32) float64 { return math.Sqrt(dot(x, x)) }
+
+func scale(x []float32, f float64) {
+	for i := range x {
+		x[i] *= float32(f)
+	}
+}
+
 func add(x, y []float32, f float32) {
 	for i := range x {
 		x[i] += y[i] * f

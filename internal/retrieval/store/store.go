@@ -49,11 +49,14 @@ type Row struct {
 }
 
 // Prepare cuts and embeds a text. A chunk is embedded with its heading, which often names what it is about.
-// progress, if not nil, is told the chunks embedded so far and in all. No transaction should be open: the embedder may be far away.
+// progress, if not nil, is told the chunks embedded so far and in all, first with 0 when the text is cut. No transaction should be open: the embedder may be far away.
 // The error is the embedder's or the context's.
 func Prepare(ctx context.Context, e embed.Embedder, t *retrieval.Text, progress func(done, total int)) ([]Row, error) {
 	chunks := retrieval.Split(t)
 	rows := make([]Row, 0, len(chunks))
+	if progress != nil {
+		progress(0, len(chunks))
+	}
 	for at := 0; at < len(chunks); at += embedBatch {
 		batch := chunks[at:min(at+embedBatch, len(chunks))]
 		texts := make([]string, len(batch))

@@ -1,4 +1,7 @@
-package embed
+// Package openai embeds by an endpoint of the OpenAI protocol: OpenAI's own, or any compatible server's. It sends
+// texts and key to the configured address only: it follows no redirect and reads nothing from the environment. Its errors carry neither texts
+// nor replies. Safe for concurrent use.
+package openai
 
 import (
 	"context"
@@ -12,6 +15,7 @@ import (
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 
+	"cdsa.dev/cdsa/internal/embed"
 	"cdsa.dev/cdsa/internal/errs"
 )
 
@@ -22,8 +26,8 @@ const (
 	replyBytes = 32 << 20
 )
 
-// OpenAIConfig says where and what a remote model is.
-type OpenAIConfig struct {
+// Config says where and what a remote model is.
+type Config struct {
 	BaseURL    string // of any compatible endpoint, up to and with the version: "https://api.example.com/v1"
 	APIKey     string // may be empty for a local endpoint
 	Model      string
@@ -32,23 +36,22 @@ type OpenAIConfig struct {
 	Timeout    time.Duration // of one request; 0: 30 s
 }
 
-// OpenAI embeds by an endpoint of the OpenAI protocol. It reads nothing from the environment and follows no
-// redirect: the texts and the key go to the configured address only.
-type OpenAI struct {
+// Embedder is an embed.Embedder.
+type Embedder struct {
 	svc openai.EmbeddingService
-	cfg OpenAIConfig
+	cfg Config
 }
 
-// NewOpenAI checks the configuration; it calls nothing. BAD_USER_INPUT names the bad field.
-func NewOpenAI(cfg OpenAIConfig) (*OpenAI, error) {
+// New checks the configuration; it calls nothing. BAD_USER_INPUT names the bad field.
+func New(cfg Config) (*Embedder, error) {
 	u, err := url.Parse(cfg.BaseURL)
 	switch {
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil:
 		return nil, errs.Input("baseUrl", "The address of the embedding service must be a full http or https address without a user name.")
 	case cfg.Model == "":
 		return nil, errs.Input("modelName", "Name the embedding model.")
-	case cfg.Dimensions < 1 || cfg.Dimensions > Size:
-		return nil, errs.Input("dimensions", "An embedding model must give between 1 and %d dimensions.", Size)
+	case cfg.Dimensions < 1 || cfg.Dimensions > embed.Size:
+		return nil, errs.Input("dimensions", "An embedding model must give between 1 and %d dimensions.", embed.Size)
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
@@ -65,7 +68,7 @@ func NewOpenAI(cfg OpenAIConfig) (*OpenAI, error) {
 	if cfg.APIKey != "" {
 		opts = append(opts, option.WithAPIKey(cfg.APIKey))
 	}
-	return &OpenAI{openai.NewEmbeddingService(opts...), cfg}, nil
+	return &Embedder{openai.NewEmbeddingService(opts...), cfg}, nil
 }
 
 var errRedirect = errors.New("the embedding service answered with a redirect")
@@ -85,14 +88,14 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // Model names the model.
-func (o *OpenAI) Model() string { return o.cfg.Model }
+func (o *Embedder) Model() string { return o.cfg.Model }
 
 // Dimensions is what the model answers.
-func (o *OpenAI) Dimensions() int { return o.cfg.Dimensions }
+func (o *Embedder) Dimensions() int { return o.cfg.Dimensions }
 
 // Embed sends the texts in batches. UPSTREAM_UNAVAILABLE when the endpoint fails, says no, or answers nonsense;
 // the context's error when that ended.
-func (o *OpenAI) Embed(ctx context.Context, texts []string) ([][]float32, error) {
+func (o *Embedder) Embed(ctx context.Context, texts []string) ([][]float32, error) {
 	out := make([][]float32, len(texts))
 	var batch []int // places of texts
 	size := 0
@@ -105,8 +108,8 @@ func (o *OpenAI) Embed(ctx context.Context, texts []string) ([][]float32, error)
 		return err
 	}
 	for i, s := range texts {
-		if isBlank(s) { // refused by the protocol
-			out[i] = Blank()
+		if embed.IsBlank(s) { // refused by the protocol
+			out[i] = embed.Blank()
 			continue
 		}
 		if len(batch) == batchTexts || size+len(s) > batchBytes {
@@ -122,7 +125,7 @@ func (o *OpenAI) Embed(ctx context.Context, texts []string) ([][]float32, error)
 	return out, ctx.Err()
 }
 
-func (o *OpenAI) send(ctx context.Context, texts []string, places []int, out [][]float32) error {
+func (o *Embedder) send(ctx context.Context, texts []string, places []int, out [][]float32) error {
 	in := make([]string, len(places))
 	for i, p := range places {
 		in[i] = texts[p]
@@ -149,11 +152,11 @@ func (o *OpenAI) send(ctx context.Context, texts []string, places []int, out [][
 		if len(d.Embedding) != o.cfg.Dimensions {
 			return nonsense("%d dimensions instead of %d", len(d.Embedding), o.cfg.Dimensions)
 		}
-		v := make([]float32, Size)
+		v := make([]float32, embed.Size)
 		for i, x := range d.Embedding {
 			v[i] = float32(x)
 		}
-		if !normalise(v) {
+		if !embed.Normalise(v) {
 			return nonsense("a vector that is zero or not finite")
 		}
 		out[places[d.Index]] = v
