@@ -36,12 +36,16 @@ func Advance(ctx context.Context, tx *uow.Tx, x *ent.ToolExecution, c Change) er
 		return err
 	}
 	u := tx.ToolExecution.Update().Where(toolexecution.ID(x.ID), toolexecution.StatusEQ(x.Status)).SetStatus(c.To)
-	if x.Status == enum.ToolExecutionStatusRunning && x.StartedAt != nil {
-		u.Where(toolexecution.StartedAt(*x.StartedAt)) // the fence: this run and no other
+	if x.Status == enum.ToolExecutionStatusRunning {
+		u.ClearLeaseExpiresAt()
+		if x.StartedAt != nil {
+			u.Where(toolexecution.StartedAt(*x.StartedAt)) // the fence: this run and no other
+		}
 	}
-	u.ClearReasonCode().ClearLeaseExpiresAt()
 	if c.Reason != "" {
 		u.SetReasonCode(c.Reason)
+	} else {
+		u.ClearReasonCode() // of a cancellation that came too late
 	}
 	if c.Code != "" {
 		u.SetErrorCode(c.Code).SetError(c.Error)
