@@ -7,10 +7,10 @@ package graph
 
 import (
 	"context"
-	"fmt"
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/graph/model"
+	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/event/eventcursor"
 	"github.com/google/uuid"
 )

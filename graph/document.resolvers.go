@@ -7,7 +7,6 @@ package graph
 
 import (
 	"context"
-	"fmt"
 
 	"cdsa.dev/cdsa/ent"
 )

@@ -7,11 +7,13 @@ package graph
 
 import (
 	"context"
-	"fmt"
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/graph/generated"
 	"cdsa.dev/cdsa/graph/model"
+	"cdsa.dev/cdsa/internal/account"
+	"cdsa.dev/cdsa/internal/chat"
+	"cdsa.dev/cdsa/internal/execution"
 	"github.com/google/uuid"
 )
 

@@ -7,11 +7,12 @@ package graph
 
 import (
 	"context"
-	"fmt"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/ent/auditlog"
 	"cdsa.dev/cdsa/graph/generated"
 	"cdsa.dev/cdsa/graph/model"
+	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/event/eventcursor"
 	"entgo.io/contrib/entgql"
 	"github.com/google/uuid"

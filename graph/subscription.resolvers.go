@@ -7,7 +7,6 @@ package graph
 
 import (
 	"context"
-	"fmt"
 
 	"cdsa.dev/cdsa/graph/generated"
 	"cdsa.dev/cdsa/graph/model"

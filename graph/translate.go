@@ -183,7 +183,7 @@ func (r *Resolver) uploadDocument(ctx context.Context, in model.UploadDocumentIn
 
 func (r *Resolver) createDocument(ctx context.Context, in model.CreateDocumentInput) (*ent.Document, error) {
 	return r.Documents.Create(ctx, service.Input{
-		Title: in.Title, Content: in.Content, Source: deref(in.Source), SourceType: enum.DocumentSourceTypeAPI,
+		Title: in.Title, Content: in.Content, Source: deref(in.Source), SourceType: enum.DocumentSourceTypeApi,
 		Tags: in.Tags, IsPublic: deref(in.IsPublic), RequiredPermission: in.RequiredPermission, Sensitivity: in.Sensitivity, Metadata: in.Metadata,
 	})
 }
