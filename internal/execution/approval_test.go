@@ -1,0 +1,395 @@
+//go:build unix
+
+package execution_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdsa.dev/cdsa/internal/approval"
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/fact"
+	"cdsa.dev/cdsa/internal/testkit"
+	"cdsa.dev/cdsa/internal/uid"
+	"cdsa.dev/cdsa/internal/uow"
+)
+
+func TestApprovals_Approve(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+	session := h.session(ann, enum.SensitivityPublic)
+	in := input("high")
+	in.SessionID = &session
+	x, a := h.asked(ann, in)
+	a, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "go ahead")
+	require.NoError(t, err)
+	require.Equal(t, enum.ApprovalStateApproved, a.State())
+	require.Equal(t, bob.UserID, *a.ApproverID)
+	require.Equal(t, "go ahead", *a.ApprovalComment)
+	require.WithinDuration(t, time.Now().Add(15*time.Minute), *a.UseBy, time.Minute)
+	_, err = a.QueryExecution().Only(testkit.As(bob))
+	require.NoError(t, err, "edges are read after commit")
+	h.mustBe(x.ID, enum.ToolExecutionStatusPending, "", "")
+	require.Zero(t, h.calls.Load())
+	h.work()
+	h.mustBe(x.ID, enum.ToolExecutionStatusCompleted, "", "")
+	require.Equal(t, enum.ApprovalStateConsumed, h.approvalOf(x.ID).State())
+	require.Equal(t, []string{"TOOL_EXECUTION_REQUESTED", "APPROVAL_REQUESTED", "APPROVAL_DECISION_RECORDED", "APPROVAL_GRANTED",
+		"APPROVAL_CONSUMED", "TOOL_EXECUTION_STARTED", "TOOL_EXECUTION_COMPLETED"}, h.actions(x.ID))
+	want := []string{}
+	for _, kind := range []fact.ApprovalKind{fact.Requested, fact.Approved, fact.ApprovalConsumed} {
+		want = append(want, fmt.Sprintf(`{"k":"%s","a":"%s","x":"%s","u":"%s"}`, kind, a.ID, x.ID, ann.UserID))
+	}
+	require.Equal(t, want, h.payloads(fact.Approvals))
+	require.Len(t, h.payloads(fact.Tools), 4)
+	require.Len(t, h.payloads(fact.ChatSubject(session)), 4)
+	require.Zero(t, h.Count(t, `SELECT count(*) FROM audit_logs WHERE details::text LIKE '%go ahead%'`))
+	_, err = h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+	requireCode(t, errs.IllegalTransition, err)
+	_, err = h.approvals.Withdraw(testkit.As(ann), a.ID)
+	requireCode(t, errs.IllegalTransition, err)
+}
+
+func TestApprovals_Reject(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+	session := h.session(ann, enum.SensitivityPublic)
+	reply := h.reply(ann, session)
+	in := input("high")
+	in.SessionID, in.ReplyID, in.CallID = &session, &reply, "c1"
+	x, a := h.asked(ann.AsAgent(), in)
+	_, err := h.approvals.Reject(testkit.As(bob), a.ID, a.ArgsHash, " ")
+	requireCode(t, errs.BadUserInput, err)
+	a, err = h.approvals.Reject(testkit.As(bob), a.ID, a.ArgsHash, "not today")
+	require.NoError(t, err)
+	require.Equal(t, enum.ApprovalStateRejected, a.State())
+	require.Equal(t, "not today", *a.RejectionReason)
+	h.mustBe(x.ID, enum.ToolExecutionStatusRejected, enum.ToolReasonCodeApproverRejected, "")
+	require.Equal(t, 1, h.jobs("turn"), "the answer goes on")
+	require.Zero(t, h.jobs("run_tool"))
+	require.Equal(t, []string{"TOOL_EXECUTION_REQUESTED", "APPROVAL_REQUESTED", "APPROVAL_REJECTED", "TOOL_EXECUTION_BLOCKED"}, h.actions(x.ID))
+	_, err = h.approvals.Approve(testkit.As(h.person("eve", "approver")), a.ID, a.ArgsHash, "")
+	requireCode(t, errs.IllegalTransition, err)
+}
+
+func TestApprovals_Refuse(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	root := h.superuser("root")
+	ann, bob, carl := h.person("ann", "analyst", "approver"), h.person("bob", "approver"), h.person("carl", "analyst")
+	gone, stripped := h.person("gone", "approver"), h.person("stripped", "approver")
+	h.sql(`UPDATE users SET is_active = false WHERE id = $1`, gone.UserID)
+	h.strip(stripped)
+	x, a := h.asked(ann, input("high"))
+	rx, ra := h.asked(root, input("critical"))
+	for name, c := range map[string]struct {
+		p      *authz.Principal
+		a      string
+		hash   string
+		code   errs.Code
+		action string
+	}{
+		"Own":          {ann, "a", a.ArgsHash, errs.Forbidden, "PERMISSION_DENIED"},
+		"OwnSuperuser": {root, "r", ra.ArgsHash, errs.Forbidden, "PERMISSION_DENIED"},
+		"Agent":        {bob.AsAgent(), "a", a.ArgsHash, errs.Forbidden, "PERMISSION_DENIED"},
+		"System":       {authz.NewSystem("system:rogue", "approvals:decide", "approvals:read"), "a", a.ArgsHash, errs.Forbidden, "PERMISSION_DENIED"},
+		"NoPermission": {carl, "a", a.ArgsHash, errs.Forbidden, "PERMISSION_DENIED"},
+		"Deactivated":  {gone, "a", a.ArgsHash, errs.Forbidden, "PERMISSION_DENIED"},
+		"RightsLost":   {stripped, "a", a.ArgsHash, errs.Forbidden, "PERMISSION_DENIED"},
+		"OtherHash":    {bob, "a", ra.ArgsHash, errs.Conflict, "TOOL_EXECUTION_BLOCKED"},
+		"NoHash":       {bob, "a", "", errs.Conflict, "TOOL_EXECUTION_BLOCKED"},
+		"Unknown":      {bob, "unknown", a.ArgsHash, errs.NotFound, ""},
+		"WrongType":    {bob, "wrong", a.ArgsHash, errs.BadUserInput, ""},
+		"Anonymous":    {nil, "a", a.ArgsHash, errs.Unauthenticated, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := a.ID
+			switch c.a {
+			case "r":
+				id = ra.ID
+			case "unknown":
+				id = uid.New(uid.ToolApproval)
+			case "wrong":
+				id = x.ID
+			}
+			for _, decide := range []func() error{
+				func() error { _, err := h.approvals.Approve(testkit.As(c.p), id, c.hash, ""); return err },
+				func() error { _, err := h.approvals.Reject(testkit.As(c.p), id, c.hash, "no"); return err },
+			} {
+				before := h.Count(t, `SELECT count(*) FROM audit_logs WHERE resource_id = $1 AND NOT success`, id)
+				requireCode(t, c.code, decide())
+				after := h.Count(t, `SELECT count(*) FROM audit_logs WHERE resource_id = $1 AND NOT success`, id)
+				if c.action == "" {
+					require.Equal(t, before, after)
+					continue
+				}
+				require.Equal(t, before+1, after)
+				require.Equal(t, 1, h.Count(t, `SELECT count(*) FROM (SELECT action FROM audit_logs WHERE resource_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1) l WHERE action = $2`, id, c.action))
+			}
+			h.mustBe(x.ID, enum.ToolExecutionStatusAwaitingApproval, "", "")
+			h.mustBe(rx.ID, enum.ToolExecutionStatusAwaitingApproval, "", "")
+			require.Empty(t, h.approvalOf(x.ID).Decisions)
+		})
+	}
+}
+
+func TestApprovals_Elevated(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.person("ann", "analyst")
+	low1, low2, low3 := h.person("low1", "steward"), h.person("low2", "steward"), h.person("low3", "steward")
+	high := h.person("high", "approver")
+	x, a := h.asked(ann, input("critical"))
+	approve := func(p *authz.Principal) enum.ApprovalState {
+		t.Helper()
+		got, err := h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "")
+		require.NoError(t, err)
+		return got.State()
+	}
+	require.Equal(t, enum.ApprovalStatePartiallyApproved, approve(low1))
+	_, err := h.approvals.Approve(testkit.As(low1), a.ID, a.ArgsHash, "")
+	requireCode(t, errs.Conflict, err)
+	_, err = h.approvals.Reject(testkit.As(low1), a.ID, a.ArgsHash, "changed my mind")
+	requireCode(t, errs.Conflict, err)
+	require.Equal(t, enum.ApprovalStatePartiallyApproved, approve(low2), "two, but none may decide elevated requests")
+	h.strip(low1)
+	h.strip(low2)
+	require.Equal(t, enum.ApprovalStatePartiallyApproved, approve(high), "those before have lost their rights")
+	h.mustBe(x.ID, enum.ToolExecutionStatusAwaitingApproval, "", "")
+	require.Equal(t, enum.ApprovalStateApproved, approve(low3))
+	h.mustBe(x.ID, enum.ToolExecutionStatusPending, "", "")
+	require.WithinDuration(t, time.Now().Add(5*time.Minute), *h.approvalOf(x.ID).UseBy, time.Minute)
+	require.Equal(t, []string{"REQUESTED", "DECIDED", "DECIDED", "DECIDED", "APPROVED"}, h.kinds())
+}
+
+// kinds are the kinds of all approval events, in order.
+func (h *house) kinds() []string {
+	h.tb.Helper()
+	rows, err := h.DB.Pool.Query(context.Background(), `SELECT convert_from(payload, 'UTF8')::jsonb->>'k' FROM outbox WHERE subject = $1 ORDER BY id`, fact.Approvals)
+	require.NoError(h.tb, err)
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var k string
+		require.NoError(h.tb, rows.Scan(&k))
+		out = append(out, k)
+	}
+	require.NoError(h.tb, rows.Err())
+	return out
+}
+
+func TestApprovals_SecondFactor(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.approvals.Policy.SecondFactorAge = 10 * time.Minute
+	h.exec.Approval = h.approvals.Policy
+	ann, bob, eve := h.person("ann", "analyst"), h.person("bob", "approver"), h.person("eve", "approver")
+	signIn := func(p *authz.Principal, mfa any) {
+		h.sql(`INSERT INTO sessions (id, created_at, token, expires_at, family_id, user_id, mfa_at) VALUES ($1, now(), 't', now() + interval '1 day', $1, $2, $3)
+			ON CONFLICT (id) DO UPDATE SET mfa_at = $3`, p.SessionID, p.UserID, mfa)
+	}
+	x, a := h.asked(ann, input("critical"))
+	approve := func(p *authz.Principal) error {
+		_, err := h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "")
+		return err
+	}
+	requireCode(t, errs.StepUpRequired, approve(bob)) // no session row: no factor
+	signIn(bob, nil)
+	requireCode(t, errs.StepUpRequired, approve(bob))
+	signIn(bob, time.Now().Add(-11*time.Minute))
+	requireCode(t, errs.StepUpRequired, approve(bob))
+	signIn(bob, time.Now().Add(-time.Minute))
+	require.NoError(t, approve(bob))
+	require.NotNil(t, h.approvalOf(x.ID).Decisions[0].MFAAt)
+	signIn(eve, time.Now())
+	require.NoError(t, approve(eve))
+	h.mustBe(x.ID, enum.ToolExecutionStatusPending, "", "")
+	_, a = h.asked(ann, input("critical"))
+	signIn(bob, nil)
+	_, err := h.approvals.Reject(testkit.As(bob), a.ID, a.ArgsHash, "stopping is always safe")
+	require.NoError(t, err)
+}
+
+// Whatever makes a request void ends the call when someone decides on it, and keeps that although the decider is refused.
+func TestApprovals_Void(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spoil func(h *house, ann *authz.Principal, id any)
+		code   errs.Code
+		reason enum.ToolReasonCode
+		state  enum.ApprovalState
+	}{
+		"Expired": {func(h *house, _ *authz.Principal, id any) {
+			h.sql(`UPDATE tool_approvals SET expires_at = now() WHERE execution_id = $1`, id)
+		}, errs.Expired, enum.ToolReasonCodeApprovalExpired, enum.ApprovalStateExpired},
+		"ToolVersion": {func(h *house, _ *authz.Principal, _ any) {
+			h.sql(`UPDATE tools SET version = version + 1 WHERE name = 'high_tool'`)
+		}, errs.FailedPrecondition, enum.ToolReasonCodeToolChanged, enum.ApprovalStateWithdrawn},
+		"ToolInactive": {func(h *house, _ *authz.Principal, _ any) {
+			h.sql(`UPDATE tools SET is_active = false WHERE name = 'high_tool'`)
+		}, errs.FailedPrecondition, enum.ToolReasonCodeToolChanged, enum.ApprovalStateWithdrawn},
+		"Policy": {func(h *house, _ *authz.Principal, _ any) { h.approvals.Policy.ApprovalGrantTTL++ },
+			errs.FailedPrecondition, enum.ToolReasonCodeToolChanged, enum.ApprovalStateWithdrawn},
+		"RequesterStripped": {func(h *house, ann *authz.Principal, _ any) { h.strip(ann) },
+			errs.FailedPrecondition, enum.ToolReasonCodeAuthorizationLost, enum.ApprovalStateWithdrawn},
+		"RequesterDeactivated": {func(h *house, ann *authz.Principal, _ any) {
+			h.sql(`UPDATE users SET is_active = false WHERE id = $1`, ann.UserID)
+		}, errs.FailedPrecondition, enum.ToolReasonCodeAuthorizationLost, enum.ApprovalStateWithdrawn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+			x, a := h.asked(ann, input("high"))
+			c.spoil(h, ann, x.ID)
+			_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+			requireCode(t, c.code, err)
+			h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, c.reason, "")
+			require.Equal(t, c.state, h.approvalOf(x.ID).State())
+			require.NotNil(t, h.approvalOf(x.ID).RespondedAt)
+			_, err = h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+			require.Error(t, err)
+			require.Zero(t, h.jobs("run_tool"))
+		})
+	}
+}
+
+func TestApprovals_Withdraw(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+	x, a := h.asked(ann, input("high"))
+	_, err := h.approvals.Withdraw(testkit.As(bob), a.ID)
+	requireCode(t, errs.Forbidden, err)
+	_, err = h.approvals.Withdraw(testkit.As(h.person("carl", "analyst")), a.ID)
+	requireCode(t, errs.NotFound, err)
+	a, err = h.approvals.Withdraw(testkit.As(ann), a.ID)
+	require.NoError(t, err)
+	require.Equal(t, enum.ApprovalStateWithdrawn, a.State())
+	h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeByRequester, "")
+	_, err = h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+	requireCode(t, errs.IllegalTransition, err)
+
+	x, a = h.asked(ann, input("high"))
+	_, err = h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+	require.NoError(t, err)
+	a, err = h.approvals.Withdraw(testkit.As(ann), a.ID)
+	require.NoError(t, err, "an unused grant can be given back")
+	require.Equal(t, enum.ApprovalStateWithdrawn, a.State())
+	h.work()
+	h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeByRequester, "")
+	require.Zero(t, h.calls.Load())
+}
+
+// Twenty people decide at the same moment: exactly one decision settles the request.
+func TestApprovals_Race(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.person("ann", "analyst")
+	x, a := h.asked(ann, input("high"))
+	var people []*authz.Principal
+	for i := range 20 {
+		people = append(people, h.person(fmt.Sprintf("p%d", i), "approver"))
+	}
+	var wg sync.WaitGroup
+	failures := make([]error, len(people)+1)
+	for i, p := range people {
+		wg.Go(func() {
+			if i%2 == 0 {
+				_, failures[i] = h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "")
+			} else {
+				_, failures[i] = h.approvals.Reject(testkit.As(p), a.ID, a.ArgsHash, "no")
+			}
+		})
+	}
+	wg.Go(func() { _, failures[len(people)] = h.approvals.Withdraw(testkit.As(ann), a.ID) })
+	wg.Wait()
+	settled := 0
+	for _, err := range failures {
+		if err == nil {
+			settled++
+			continue
+		}
+		requireCode(t, errs.IllegalTransition, err)
+	}
+	got := h.approvalOf(x.ID)
+	want := 1 // a withdrawal may still follow an approval; nothing else follows anything
+	if got.IsApproved != nil && *got.IsApproved && got.WithdrawnAt != nil {
+		want = 2
+	}
+	require.Equal(t, want, settled)
+	require.LessOrEqual(t, len(got.Decisions), 1)
+	require.LessOrEqual(t, h.jobs("run_tool"), 1)
+}
+
+func TestApprovals_RaceOfApprovers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.person("ann", "analyst")
+	x, a := h.asked(ann, input("critical"))
+	var wg sync.WaitGroup
+	failures := make([]error, 20)
+	for i := range failures {
+		p := h.person(fmt.Sprintf("p%d", i), "approver")
+		wg.Go(func() { _, failures[i] = h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "") })
+	}
+	wg.Wait()
+	ok := 0
+	for _, err := range failures {
+		if err == nil {
+			ok++
+		} else {
+			requireCode(t, errs.IllegalTransition, err)
+		}
+	}
+	require.Equal(t, 2, ok, "the quorum and no more")
+	require.Len(t, h.approvalOf(x.ID).Decisions, 2)
+	require.Equal(t, 1, h.jobs("run_tool"))
+	require.Equal(t, []string{"REQUESTED", "DECIDED", "APPROVED"}, h.kinds())
+}
+
+// A refusal that cannot be recorded is a fault, not a refusal.
+func TestApprovals_FailClosed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.person("ann", "analyst", "approver")
+	x, a := h.asked(ann, input("high"))
+	_, err := h.DB.Owner.Exec(context.Background(), `ALTER TABLE audit_logs ADD CONSTRAINT broken CHECK (action NOT IN ('PERMISSION_DENIED', 'APPROVAL_GRANTED')) NOT VALID`)
+	require.NoError(t, err)
+	_, err = h.approvals.Approve(testkit.As(ann), a.ID, a.ArgsHash, "")
+	require.Error(t, err)
+	_, client := errs.As(err)
+	require.False(t, client)
+	_, err = h.approvals.Approve(testkit.As(h.person("bob", "approver")), a.ID, a.ArgsHash, "")
+	require.Error(t, err, "a grant without its audit row is none")
+	h.mustBe(x.ID, enum.ToolExecutionStatusAwaitingApproval, "", "")
+	require.Empty(t, h.approvalOf(x.ID).Decisions)
+	require.Zero(t, h.jobs("run_tool"))
+}
+
+// The step function is the last fence: it refuses a row that is not as it was read.
+func TestAdvance_CompareAndSet(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.person("ann", "analyst")
+	stale := h.request(ann, input("low"))
+	_, err := h.exec.Cancel(testkit.As(ann), stale.ID)
+	require.NoError(t, err)
+	err = h.Store.Do(testkit.As(authz.Sweeper), func(ctx context.Context, tx *uow.Tx) error {
+		return approval.Advance(ctx, tx, stale, approval.Change{To: enum.ToolExecutionStatusRunning})
+	})
+	requireCode(t, errs.Conflict, err)
+	err = h.Store.Do(testkit.As(authz.Sweeper), func(ctx context.Context, tx *uow.Tx) error {
+		return approval.Advance(ctx, tx, h.row(stale.ID), approval.Change{To: enum.ToolExecutionStatusRunning})
+	})
+	requireCode(t, errs.IllegalTransition, err)
+}
