@@ -71,17 +71,17 @@ func (s *Service) claim(ctx context.Context, id uuid.UUID) (*claim, error) {
 	return c, nil
 }
 
-// keep extends the lease until end is called, which waits; when the document is lost it calls lose.
+// keep extends the lease until end is called, which waits; when the document is lost it calls lose. A beat under way is
+// not cut short, for then nobody knew which lease the row has.
 func (c *claim) keep(ctx context.Context, lose context.CancelCauseFunc) (end func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
+	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(heartbeat)
 		defer tick.Stop()
 		for {
 			select {
-			case <-ctx.Done():
+			case <-stop:
 				return
 			case <-tick.C:
 			}
@@ -90,15 +90,15 @@ func (c *claim) keep(ctx context.Context, lose context.CancelCauseFunc) (end fun
 			case errors.Is(err, errLost):
 				lose(errLost)
 				return
-			case err != nil && ctx.Err() == nil: // the database may come back before the lease lapses
+			case err != nil: // the database may come back before the lease lapses
 				c.s.Log.WarnContext(ctx, "a lease was not extended", "document_id", c.id, "error", err)
 			}
 		}
 	}()
-	return func() {
-		cancel()
+	return sync.OnceFunc(func() {
+		close(stop)
 		<-done
-	}
+	})
 }
 
 // note tells the next heartbeat how far the work is.
@@ -109,6 +109,8 @@ func (c *claim) note(progress float64) {
 }
 
 func (c *claim) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTime)
+	defer cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.extend(ctx, c.status, math.Abs(c.noted-c.told) >= 0.01)
@@ -171,7 +173,7 @@ func (c *claim) complete(ctx context.Context, tx pgx.Tx, generation int, t *retr
 	return d, nil
 }
 
-// requeue makes a document wait again, for whoever has the lease, and adds a job for it.
+// requeue makes a document wait again, for whoever has the lease; errLost when the row has another.
 func requeue(ctx context.Context, tx *uow.Tx, id uuid.UUID, lease *time.Time) error {
 	tag, err := tx.PG.Exec(ctx, `UPDATE documents SET status = 'UPLOADED', updated_at = now(), lease_expires_at = clock_timestamp() + make_interval(secs => $3)
 		WHERE id = $1 AND lease_expires_at IS NOT DISTINCT FROM $2`, id, lease, pickupTime.Seconds())
@@ -181,7 +183,6 @@ func requeue(ctx context.Context, tx *uow.Tx, id uuid.UUID, lease *time.Time) er
 	if tag.RowsAffected() == 0 {
 		return errLost
 	}
-	tx.Event(fact.Documents, fact.Document{Status: enum.DocumentStatusUploaded, Document: id})
 	tx.Job(job.Index{Document: id}, nil)
 	return nil
 }

@@ -87,17 +87,37 @@ func (s *Service) bytes(ctx context.Context, in Input) (data []byte, done func()
 		return nil, nil, ctx.Err()
 	}
 	done = func() { <-s.intake }
+	if data, err = readAll(in.File); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return data, done, nil
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	tooLarge := errs.New(errs.ResourceExhausted, "A file may have at most %d MB. Split it into smaller ones.", maxFile>>20)
 	var b bytes.Buffer
-	n, err := b.ReadFrom(io.LimitReader(in.File, maxFile+1))
+	if f, ok := r.(io.Seeker); ok { // its size is known: no growing in steps
+		size, err := f.Seek(0, io.SeekEnd)
+		if err == nil {
+			_, err = f.Seek(0, io.SeekStart)
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read the upload: %w", err)
+		case size > maxFile:
+			return nil, tooLarge
+		}
+		b.Grow(int(size) + bytes.MinRead)
+	}
+	n, err := b.ReadFrom(io.LimitReader(r, maxFile+1))
 	switch {
 	case err != nil:
-		done()
-		return nil, nil, fmt.Errorf("read the upload: %w", err)
+		return nil, fmt.Errorf("read the upload: %w", err)
 	case n > maxFile:
-		done()
-		return nil, nil, errs.New(errs.ResourceExhausted, "A file may have at most %d MB. Split it into smaller ones.", maxFile>>20)
+		return nil, tooLarge
 	}
-	return b.Bytes(), done, nil
+	return b.Bytes(), nil
 }
 
 // store finds the owner's document of these bytes or makes it.
@@ -174,7 +194,7 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 			return err
 		}
 		tx.Audit(audit.Entry{Action: enum.AuditActionDocumentDeleted, Resource: "Document", ResourceID: id,
-			Details: map[string]any{"contentHash": d.ContentHash, "bytes": d.FileSize}, Sensitive: atLeastConfidential(d.Sensitivity)})
+			Details: map[string]any{"bytes": d.FileSize}, Sensitive: atLeastConfidential(d.Sensitivity)})
 		return nil
 	})
 	if errs.Is(err, errs.Forbidden) {

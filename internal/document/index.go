@@ -31,7 +31,7 @@ const (
 	atStoring    = 0.9
 )
 
-// failure is a sentence that goes into the document's row.
+// Sentences for the document's row.
 const (
 	faultSentence = "The document could not be processed because of a fault of the server. Upload the file again later."
 	slowSentence  = "The document took too long to process. Split it into smaller files."
@@ -43,6 +43,10 @@ const (
 // sweeper then tries again. Audited as DOCUMENT_PROCESSED or DOCUMENT_PROCESSING_FAILED.
 func (s *Service) Index(ctx context.Context, documentID uuid.UUID) error {
 	ctx = authz.With(ctx, authz.Indexer)
+	model, err := s.model(ctx) // before the document is touched: until this is put right it waits
+	if err != nil {
+		return err
+	}
 	c, err := s.claim(ctx, documentID)
 	if err != nil || c == nil {
 		return err
@@ -53,7 +57,7 @@ func (s *Service) Index(ctx context.Context, documentID uuid.UUID) error {
 	defer lose(nil)
 	endBeat := c.keep(working, lose)
 	defer endBeat()
-	err = s.process(working, c, endBeat)
+	err = s.process(working, c, model, endBeat)
 	cause := context.Cause(working)
 	switch {
 	case err == nil:
@@ -91,11 +95,7 @@ func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
 
 // process takes a claimed document to INDEXED.
-func (s *Service) process(ctx context.Context, c *claim, endBeat func()) error {
-	model, err := s.model(ctx)
-	if err != nil {
-		return err
-	}
+func (s *Service) process(ctx context.Context, c *claim, model uuid.UUID, endBeat func()) error {
 	t, err := s.extract(ctx, c)
 	if err != nil {
 		return err
@@ -127,21 +127,21 @@ func (s *Service) extract(ctx context.Context, c *claim) (*retrieval.Text, error
 
 // prepare cuts and embeds. EMBEDDING begins once the text is cut.
 func (s *Service) prepare(ctx context.Context, c *claim, t *retrieval.Text) ([]store.Row, error) {
-	var lost error
-	begun := false
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var unsaid error
 	rows, err := guard(func() ([]store.Row, error) {
 		return store.Prepare(ctx, s.Embedder, t, func(done, total int) {
-			p := atEmbedding + (atStoring-atEmbedding)*float64(done)/float64(max(total, 1))
-			if !begun {
-				begun = true
-				lost = c.advance(ctx, enum.DocumentStatusEmbedding, p)
-				return
+			c.note(atEmbedding + (atStoring-atEmbedding)*float64(done)/float64(max(total, 1)))
+			if done == 0 {
+				if unsaid = c.advance(ctx, enum.DocumentStatusEmbedding, atEmbedding); unsaid != nil {
+					stop()
+				}
 			}
-			c.note(p)
 		})
 	})
-	if lost != nil {
-		return nil, lost
+	if unsaid != nil {
+		return nil, unsaid
 	}
 	return rows, err
 }
@@ -163,7 +163,14 @@ func guard[T any](f func() (T, error)) (v T, err error) {
 // swap stores the new generation in place of the old. Until it commits, searches find the old one.
 func (s *Service) swap(ctx context.Context, c *claim, model uuid.UUID, t *retrieval.Text, rows []store.Row, endBeat func()) error {
 	return s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		// The chunks' foreign key does not block the heartbeat, which goes on meanwhile; the row is locked last.
+		// This keeps the document from being deleted but not from being heartbeaten, which goes on; the row is locked last.
+		tag, err := tx.PG.Exec(ctx, "SELECT FROM documents WHERE id = $1 FOR KEY SHARE", c.id)
+		if err != nil {
+			return fmt.Errorf("hold the document: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return errLost
+		}
 		generation := c.generation + 1
 		if err := store.ReplaceChunks(ctx, tx.PG, c.access, generation, model, rows); err != nil {
 			return err
@@ -222,7 +229,10 @@ func failed(ctx context.Context, tx *uow.Tx, id uuid.UUID, lease *time.Time, sen
 func (s *Service) release(ctx context.Context, c *claim) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	err := s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error { return requeue(ctx, tx, c.id, &c.lease) })
+	err := s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		tx.Event(fact.Documents, fact.Document{Status: enum.DocumentStatusUploaded, Document: c.id})
+		return requeue(ctx, tx, c.id, &c.lease)
+	})
 	if errors.Is(err, errLost) {
 		return nil
 	}

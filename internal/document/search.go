@@ -88,18 +88,18 @@ func (s *Service) Search(ctx context.Context, p SearchParams) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	vector, err := s.Embedder.Embed(ctx, []string{p.Query})
+	vector, err := s.embed(ctx, p)
 	if err != nil {
 		return Found{}, err
 	}
 	hits, err := store.Search(ctx, s.Pool, store.Params{
-		Principal: who, Type: p.Type, Query: p.Query, Vector: vector[0], ModelID: model, Limit: p.Limit, DocumentIDs: p.DocumentIDs, Tags: p.Tags,
+		Principal: who, Type: p.Type, Query: p.Query, Vector: vector, ModelID: model, Limit: p.Limit, DocumentIDs: p.DocumentIDs, Tags: p.Tags,
 	})
 	if err != nil {
 		return Found{}, err
 	}
 	out := Found{SearchID: uuid.Must(uuid.NewV7()), Exhausted: len(hits) < p.Limit}
-	if hits, err = s.record(ctx, who, p, out.SearchID, vector[0], hits); err != nil {
+	if hits, err = s.record(ctx, who, p, out.SearchID, vector, hits); err != nil {
 		return Found{}, err
 	}
 	if out.Hits, err = s.load(ctx, p, out.SearchID, hits); err != nil {
@@ -133,6 +133,18 @@ func (p *SearchParams) check() error {
 	return nil
 }
 
+// embed gives the query's vector, nil where only words count.
+func (s *Service) embed(ctx context.Context, p SearchParams) ([]float32, error) {
+	if p.Type == enum.SearchTypeKeyword {
+		return nil, nil
+	}
+	v, err := s.Embedder.Embed(ctx, []string{p.Query})
+	if err != nil {
+		return nil, err
+	}
+	return v[0], nil
+}
+
 // ownSession refuses a conversation that is not the caller's, as if there were none.
 func (s *Service) ownSession(ctx context.Context, who *authz.Principal, id uuid.UUID) error {
 	ok, err := s.Client.ChatSession.Query().Where(chatsession.ID(id), chatsession.UserID(who.UserID)).Exist(ctx)
@@ -154,7 +166,7 @@ func (s *Service) record(ctx context.Context, who *authz.Principal, p SearchPara
 			rows[i] = tx.SearchResult.Create().SetQuery(p.Query).SetChunkID(h.ChunkID).SetDocumentID(h.DocumentID).SetStartOffset(h.Start).SetEndOffset(h.End).
 				SetRelevanceScore(relevance(p.Type, h.Score)).SetRank(i + 1).SetUserID(who.UserID).SetNillableSessionID(p.SessionID).SetSearchType(p.Type).
 				SetFiltersApplied(p.filters()).SetSearchID(searchID)
-			if i == 0 { // one copy a search: 6 KB that are the same in every row
+			if i == 0 && vector != nil { // one copy a search: 6 KB that are the same in every row
 				rows[i].SetQueryEmbedding(pgvector.NewVector(vector))
 			}
 		}
@@ -168,14 +180,15 @@ func (s *Service) record(ctx context.Context, who *authz.Principal, p SearchPara
 	})
 }
 
-// readable drops hits whose passage went away or was closed to the caller since it was found, and holds the others until commit.
+// readable drops hits whose passage went away, is going, or was closed to the caller since it was found, and holds the
+// others until commit. Waiting for one that is being deleted could be a deadlock.
 func readable(ctx context.Context, tx pgx.Tx, who *authz.Principal, hits []store.Hit) ([]store.Hit, error) {
 	ids := make([]uuid.UUID, len(hits))
 	for i, h := range hits {
 		ids[i] = h.ChunkID
 	}
 	scope, args := rule.Readable(who, "owner_id").SQL("c", 2)
-	rows, err := tx.Query(ctx, "SELECT c.id FROM document_chunks c WHERE c.id = ANY($1) AND "+scope+" ORDER BY c.id FOR KEY SHARE", append([]any{ids}, args...)...)
+	rows, err := tx.Query(ctx, "SELECT c.id FROM document_chunks c WHERE c.id = ANY($1) AND "+scope+" FOR KEY SHARE SKIP LOCKED", append([]any{ids}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("hold passages: %w", err)
 	}

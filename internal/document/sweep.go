@@ -12,6 +12,7 @@ import (
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/fact"
 	"cdsa.dev/cdsa/internal/uow"
 )
 
@@ -83,6 +84,7 @@ func (l lapsed) retry(ctx context.Context, tx *uow.Tx) error {
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionDocumentProcessingFailed, Resource: "Document", ResourceID: l.ID, Failed: true, Error: interrupted,
 		Details: map[string]any{"status": l.Status, "interruptions": n + 1, "retry": true}})
+	tx.Event(fact.Documents, fact.Document{Status: enum.DocumentStatusUploaded, Document: l.ID})
 	return requeue(ctx, tx, l.ID, l.Lease)
 }
 
