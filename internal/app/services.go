@@ -181,7 +181,7 @@ func (a *App) openWork(context.Context) error {
 		return err
 	}
 	a.documents = &document.Service{Store: a.store, Client: a.client, Pool: a.pool, Embedder: embedder, LoadUser: a.accounts.LoadUserPrincipal, Log: a.log}
-	a.tools, err = builtin.New(builtin.Config{Searcher: a.documents.Searcher(), HTTP: httprequest.Config{Allow: a.cfg.Tools.HTTPAllow}})
+	a.tools, err = builtin.New(builtin.Config{Now: time.Now, Searcher: a.documents.Searcher(), HTTP: httprequest.Config{Allow: a.cfg.Tools.HTTPAllow}})
 	if err != nil {
 		return err
 	}
