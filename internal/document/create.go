@@ -123,7 +123,7 @@ func readAll(r io.Reader) ([]byte, error) {
 // store finds the owner's document of these bytes or makes it.
 func (s *Service) store(ctx context.Context, p *authz.Principal, in Input, data []byte, hash string) (uuid.UUID, error) {
 	return uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (uuid.UUID, error) {
-		q := tx.Document.Query().Where(document.UploadedBy(p.UserID), document.ContentHash(hash)).ForUpdate()
+		q := tx.Document.Query().Where(document.UploadedBy(p.UserID), document.ContentHash(hash))
 		q.Select(columns(false)...)
 		d, err := q.Only(ctx)
 		if err == nil {
@@ -151,14 +151,16 @@ func (s *Service) store(ctx context.Context, p *authz.Principal, in Input, data 
 
 // again records that the bytes were there already, and gives a failed document another try.
 func again(ctx context.Context, tx *uow.Tx, d *ent.Document) error {
-	retry := d.Status == enum.DocumentStatusFailed
-	tx.Audit(audit.Entry{Action: enum.AuditActionDocumentUploaded, Resource: "Document", ResourceID: d.ID, Details: map[string]any{"existing": true, "retry": retry}})
-	if !retry {
-		return nil
+	n, err := tx.Document.Update().Where(document.ID(d.ID), document.StatusEQ(enum.DocumentStatusFailed)).SetStatus(enum.DocumentStatusUploaded).
+		SetIsProcessed(false).ClearProcessingError().SetLeaseExpiresAt(time.Now().UTC().Add(pickupTime)).Save(ctx)
+	if err != nil {
+		return err
 	}
-	begin(tx, d.ID)
-	return tx.Document.UpdateOneID(d.ID).SetStatus(enum.DocumentStatusUploaded).SetIsProcessed(false).ClearProcessingError().
-		SetLeaseExpiresAt(time.Now().UTC().Add(pickupTime)).Exec(ctx)
+	tx.Audit(audit.Entry{Action: enum.AuditActionDocumentUploaded, Resource: "Document", ResourceID: d.ID, Details: map[string]any{"existing": true, "retry": n > 0}})
+	if n > 0 {
+		begin(tx, d.ID)
+	}
+	return nil
 }
 
 // begin sets off the processing of a document that is UPLOADED.

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -278,4 +280,63 @@ func TestService_Sweep(t *testing.T) {
 		require.Equal(t, got.LastAccessed, w.document(d.ID).LastAccessed, "at most once a minute")
 		require.Empty(t, w.touched.read)
 	})
+}
+
+// Uploads, workers, searches, sweeps and deletions of the same documents at once neither fail nor block each other for good.
+func TestService_AtOnce(t *testing.T) {
+	w := newWorld(t)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	ann, bob := authz.With(ctx, w.ann), authz.With(ctx, w.bob)
+	var work, rest sync.WaitGroup
+	var faults sync.Map
+	check := func(err error) {
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			faults.Store(err.Error(), true)
+		}
+	}
+	for i := range 3 {
+		work.Go(func() {
+			for n := range 8 {
+				in := note("d", long(4, fmt.Sprintf("chi psi %d", (i+n)%3))) // three documents that come and go
+				in.IsPublic = true
+				d, err := w.Create(ann, in)
+				if err != nil {
+					check(err)
+					continue
+				}
+				check(w.Index(ctx, d.ID))
+				check(w.Delete(ann, d.ID))
+			}
+		})
+	}
+	done := make(chan struct{})
+	for _, f := range []func() error{
+		func() error { return w.Sweep(ctx) },
+		func() error { return w.Sweep(ctx) },
+		func() error {
+			_, err := w.Search(bob, SearchParams{Query: "psi", Limit: 20, Type: enum.SearchTypeHybrid})
+			return err
+		},
+		func() error {
+			_, err := w.Search(ann, SearchParams{Query: "chi", Limit: 20, Type: enum.SearchTypeKeyword})
+			return err
+		},
+	} {
+		rest.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					check(f())
+				}
+			}
+		})
+	}
+	work.Wait()
+	close(done)
+	rest.Wait()
+	faults.Range(func(k, _ any) bool { t.Error(k); return true })
+	require.Zero(t, w.Count(t, "SELECT count(*) FROM document_chunks c LEFT JOIN documents d ON d.id = c.document_id WHERE d.id IS NULL OR d.generation <> c.generation"))
 }

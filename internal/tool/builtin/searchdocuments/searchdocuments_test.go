@@ -17,11 +17,24 @@ import (
 
 type searcher func(userID uuid.UUID, query string, limit int) ([]Passage, error)
 
+// within is a searcher that notes the documents it was limited to.
+type within struct{ documentIDs []uuid.UUID }
+
+func (w *within) Search(_ context.Context, _ uuid.UUID, _ string, _ int, documentIDs []uuid.UUID) ([]Passage, error) {
+	w.documentIDs = documentIDs
+	return nil, nil
+}
+
 func (s searcher) Search(_ context.Context, userID uuid.UUID, query string, limit int, _ []uuid.UUID) ([]Passage, error) {
 	return s(userID, query, limit)
 }
 
 func run(t *testing.T, s searcher, user uuid.UUID, params map[string]any) (tool.Result, error) {
+	t.Helper()
+	return runWith(t, s, user, params)
+}
+
+func runWith(t *testing.T, s Searcher, user uuid.UUID, params map[string]any) (tool.Result, error) {
 	t.Helper()
 	b, err := New(s)
 	require.NoError(t, err)
@@ -99,6 +112,34 @@ func TestTool(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := run(t, func(uuid.UUID, string, int) ([]Passage, error) { t.Error("searched"); return nil, nil }, user, params)
+			require.Error(t, err)
+		})
+	}
+}
+
+func TestTool_DocumentIDs(t *testing.T) {
+	doc, other := uuid.New(), uuid.New()
+	for name, c := range map[string]struct {
+		params map[string]any
+		want   []uuid.UUID
+	}{
+		"All": {map[string]any{"query": "x"}, nil},
+		"Two": {map[string]any{"query": "x", "documentIds": []any{doc.String(), other.String()}}, []uuid.UUID{doc, other}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &within{}
+			_, err := runWith(t, w, uuid.New(), c.params)
+			require.NoError(t, err)
+			require.Equal(t, c.want, w.documentIDs)
+		})
+	}
+	many := make([]any, maxDocuments+1)
+	for i := range many {
+		many[i] = uuid.NewString()
+	}
+	for name, bad := range map[string]any{"None": []any{}, "NotAnID": []any{"policy.md"}, "TooMany": many, "NotAList": doc.String()} {
+		t.Run(name, func(t *testing.T) {
+			_, err := run(t, func(uuid.UUID, string, int) ([]Passage, error) { t.Error("searched"); return nil, nil }, uuid.New(), map[string]any{"query": "x", "documentIds": bad})
 			require.Error(t, err)
 		})
 	}
