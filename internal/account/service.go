@@ -101,8 +101,9 @@ func (s *Service) revoked(tx *uow.Tx, ids ...uuid.UUID) {
 	})
 }
 
-// prepareAudit makes the key of a subject's audit rows before a unit of work begins, which then needs no second
-// connection while it holds the lock on the user: waiting callers may hold all the others.
+// prepareAudit has the key of a subject's audit rows ready before a unit of work begins, which does so itself only for
+// a principal: whoever holds the lock on the user must not wait for a second connection, since those who wait for the
+// lock may hold all the others.
 func (s *Service) prepareAudit(ctx context.Context, subject uuid.UUID) error {
 	_, err := s.cfg.Audit.Prepare(ctx, audit.Entry{ActorID: subject})
 	return err

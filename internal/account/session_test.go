@@ -1,0 +1,131 @@
+//go:build unix
+
+package account_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/testkit"
+	"cdsa.dev/cdsa/internal/uid"
+)
+
+func TestLogout(t *testing.T) {
+	r := newRig(t)
+	first, other := r.user(t, "alice", "analyst"), r.login(t, "alice")
+	second := r.refresh(t, laptop, first.RefreshToken)
+	require.NoError(t, r.Logout(testkit.As(second.Principal)))
+	require.False(t, r.stands(t, first), "what it was refreshed from ends too")
+	require.False(t, r.stands(t, second))
+	require.True(t, r.stands(t, other))
+	require.True(t, r.wasRevoked(first.Session.ID))
+	require.True(t, r.wasRevoked(second.Session.ID))
+	require.False(t, r.wasRevoked(other.Session.ID))
+	require.Equal(t, 1, r.audited(t, "LOGOUT", `user_id = $1 AND session_id = $2`, first.User.ID, second.Session.ID))
+
+	requireCode(t, errs.Unauthenticated, r.Logout(context.Background()))
+	requireCode(t, errs.FailedPrecondition, r.Logout(testkit.As(authz.Indexer)))
+}
+
+func TestRevokeSession(t *testing.T) {
+	r := newRig(t)
+	alice, bob, auditor := r.user(t, "alice", "analyst"), r.user(t, "bob", "analyst"), r.user(t, "audit", "auditor")
+	own := r.login(t, "alice")
+
+	_, err := r.RevokeSession(testkit.As(bob.Principal), alice.Session.ID)
+	requireCode(t, errs.NotFound, err)
+	_, err = r.RevokeSession(testkit.As(bob.Principal), uid.New(uid.Session))
+	requireCode(t, errs.NotFound, err)
+	_, err = r.RevokeSession(testkit.As(bob.Principal), alice.User.ID)
+	requireCode(t, errs.BadUserInput, err)
+	_, err = r.RevokeSession(context.Background(), alice.Session.ID)
+	requireCode(t, errs.Unauthenticated, err)
+	_, err = r.RevokeSession(testkit.As(auditor.Principal), alice.Session.ID)
+	requireCode(t, errs.Forbidden, err)
+	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND resource_id = $2 AND NOT success`, auditor.User.ID, alice.Session.ID))
+	require.True(t, r.stands(t, alice))
+
+	row, err := r.RevokeSession(testkit.As(alice.Principal), own.Session.ID)
+	require.NoError(t, err)
+	require.False(t, row.IsActive)
+	require.NotNil(t, row.RevokedAt)
+	require.False(t, r.stands(t, own))
+	require.True(t, r.stands(t, alice))
+	again, err := r.RevokeSession(testkit.As(alice.Principal), own.Session.ID)
+	require.NoError(t, err)
+	require.Equal(t, row.RevokedAt, again.RevokedAt)
+	require.Equal(t, 1, r.audited(t, "SESSION_REVOKED", `user_id = $1 AND resource_id = $2`, alice.User.ID, own.Session.ID))
+
+	// A session that was replaced in the meantime: what replaced it ends.
+	next := r.refresh(t, laptop, alice.RefreshToken)
+	_, err = r.RevokeSession(testkit.As(r.admin), alice.Session.ID)
+	require.NoError(t, err)
+	require.False(t, r.stands(t, next))
+	require.True(t, r.wasRevoked(next.Session.ID))
+	require.Equal(t, 1, r.audited(t, "SESSION_REVOKED", `user_id = $1 AND details->>'own' = 'false'`, r.admin.UserID))
+}
+
+func TestRevokeOthers(t *testing.T) {
+	r := newRig(t)
+	me, bob := r.user(t, "alice", "analyst"), r.user(t, "bob", "analyst")
+	a, b := r.login(t, "alice"), r.login(t, "alice")
+	b2 := r.refresh(t, laptop, b.RefreshToken)
+	n, err := r.RevokeOthers(testkit.As(me.Principal))
+	require.NoError(t, err)
+	require.Equal(t, 2, n, "sessions in use, not rows")
+	for _, s := range []uuid.UUID{a.Session.ID, b.Session.ID, b2.Session.ID} {
+		require.True(t, r.wasRevoked(s))
+	}
+	require.False(t, r.stands(t, a) || r.stands(t, b) || r.stands(t, b2))
+	require.True(t, r.stands(t, me))
+	require.True(t, r.stands(t, bob))
+	n, err = r.RevokeOthers(testkit.As(me.Principal))
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Equal(t, 2, r.audited(t, "SESSION_REVOKED", `user_id = $1`, me.User.ID))
+	_, err = r.RevokeOthers(context.Background())
+	requireCode(t, errs.Unauthenticated, err)
+}
+
+func TestSweep(t *testing.T) {
+	r := newRig(t)
+	s := r.user(t, "alice", "analyst")
+	used := func() (at time.Time) {
+		return *r.Client.Session.GetX(testkit.As(s.Principal), s.Session.ID).LastActivity
+	}
+	opened := used()
+	require.NoError(t, r.Sweep(context.Background()))
+	require.Equal(t, opened, used(), "noted less than a minute ago")
+	require.NotNil(t, r.Client.User.GetX(testkit.As(s.Principal), s.User.ID).LastLogin)
+
+	r.pass(90 * time.Second)
+	require.True(t, r.stands(t, s))
+	require.Equal(t, opened, used(), "never inside the request")
+	require.NoError(t, r.Sweep(context.Background()))
+	seen := used()
+	require.WithinDuration(t, opened.Add(90*time.Second), seen, 30*time.Second)
+	r.pass(30 * time.Second)
+	require.True(t, r.stands(t, s))
+	require.NoError(t, r.Sweep(context.Background()))
+	require.Equal(t, seen, used(), "at most once a minute")
+	require.Zero(t, r.audited(t, "USER_UPDATED", `TRUE`))
+}
+
+func TestSweep_LeavesLockedRows(t *testing.T) {
+	r := newRig(t)
+	s := r.user(t, "alice", "analyst")
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	tx, err := r.DB.Pool.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tx.Rollback(context.Background())) }()
+	_, err = tx.Exec(ctx, `SELECT FROM users WHERE id = $1 FOR UPDATE`, s.User.ID)
+	require.NoError(t, err)
+	require.NoError(t, r.Sweep(ctx), "waits for no one")
+}
