@@ -48,6 +48,45 @@ func main() {
 	if err := hideEdges("./ent/gql_edge.go"); err != nil {
 		log.Fatal(err)
 	}
+	if err := collectGuards("./ent/gql_collection.go"); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// guards are the columns that field directives judge by. They are read whichever fields are selected.
+var guards = map[string][]string{
+	"toolexecution":   {"UserID", "RequiresApproval"},
+	"session":         {"UserID"},
+	"chatsession":     {"UserID"},
+	"secretaccesslog": {"UserID"},
+	"document":        {"UploadedBy", "IsPublic", "RequiredPermission"},
+}
+
+// collectGuards adds the guards to every look-ahead, and keeps a derived field of a document from reading its bytes.
+func collectGuards(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	s := string(b)
+	for pkg, fields := range guards {
+		old := "selectedFields = []string{" + pkg + ".FieldID}"
+		if strings.Count(s, old) != 1 {
+			return fmt.Errorf("%s: the look-ahead of %s has changed", path, pkg)
+		}
+		with := strings.TrimSuffix(old, "}")
+		for _, f := range fields {
+			with += ", " + pkg + ".Field" + f
+		}
+		s = strings.Replace(s, old, with+"}", 1)
+	}
+	head, tail, ok := strings.Cut(s, "func (_q *DocumentQuery) collectField(")
+	const unknown = "default:\n\t\t\tunknownSeen = true"
+	if !ok || !strings.Contains(tail, unknown) {
+		return fmt.Errorf("%s: the look-ahead of documents has changed", path)
+	}
+	tail = strings.Replace(tail, unknown, "default:\n\t\t\tselectedFields = append(selectedFields, lightDocumentColumns...)", 1)
+	return os.WriteFile(path, []byte(head+"func (_q *DocumentQuery) collectField("+tail), 0o644)
 }
 
 // hideEdges makes an edge to a hidden row null without an error. entgql does so only for edges that ent calls optional.

@@ -562,7 +562,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 	var (
 		unknownSeen    bool
 		fieldSeen      = make(map[string]struct{}, len(chatsession.Columns))
-		selectedFields = []string{chatsession.FieldID}
+		selectedFields = []string{chatsession.FieldID, chatsession.FieldUserID}
 	)
 	for _, field := range graphql.CollectFields(opCtx, collected.Selections, satisfies) {
 		switch field.Name {
@@ -1257,7 +1257,7 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 	var (
 		unknownSeen    bool
 		fieldSeen      = make(map[string]struct{}, len(document.Columns))
-		selectedFields = []string{document.FieldID}
+		selectedFields = []string{document.FieldID, document.FieldUploadedBy, document.FieldIsPublic, document.FieldRequiredPermission}
 	)
 	for _, field := range graphql.CollectFields(opCtx, collected.Selections, satisfies) {
 		switch field.Name {
@@ -1483,7 +1483,7 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 		case "id":
 		case "__typename":
 		default:
-			unknownSeen = true
+			selectedFields = append(selectedFields, lightDocumentColumns...)
 		}
 	}
 	if !unknownSeen {
@@ -3024,7 +3024,7 @@ func (_q *SecretAccessLogQuery) collectField(ctx context.Context, oneNode bool, 
 	var (
 		unknownSeen    bool
 		fieldSeen      = make(map[string]struct{}, len(secretaccesslog.Columns))
-		selectedFields = []string{secretaccesslog.FieldID}
+		selectedFields = []string{secretaccesslog.FieldID, secretaccesslog.FieldUserID}
 	)
 	for _, field := range graphql.CollectFields(opCtx, collected.Selections, satisfies) {
 		switch field.Name {
@@ -3377,7 +3377,7 @@ func (_q *SessionQuery) collectField(ctx context.Context, oneNode bool, opCtx *g
 	var (
 		unknownSeen    bool
 		fieldSeen      = make(map[string]struct{}, len(session.Columns))
-		selectedFields = []string{session.FieldID}
+		selectedFields = []string{session.FieldID, session.FieldUserID}
 	)
 	for _, field := range graphql.CollectFields(opCtx, collected.Selections, satisfies) {
 		switch field.Name {
@@ -4568,7 +4568,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 	var (
 		unknownSeen    bool
 		fieldSeen      = make(map[string]struct{}, len(toolexecution.Columns))
-		selectedFields = []string{toolexecution.FieldID}
+		selectedFields = []string{toolexecution.FieldID, toolexecution.FieldUserID, toolexecution.FieldRequiresApproval}
 	)
 	for _, field := range graphql.CollectFields(opCtx, collected.Selections, satisfies) {
 		switch field.Name {
