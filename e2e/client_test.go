@@ -1,0 +1,143 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	question = "What happens to my rights if I cure the violation within 30 days after my receipt of the notice?"
+	toolBody = "the tide turns at seven"
+)
+
+// settings is what a client program is told.
+type settings struct {
+	URL        string `json:"url"`
+	OtherURL   string `json:"otherUrl,omitempty"` // of a second replica
+	AdminEmail string `json:"adminEmail"`
+	Password   string `json:"password"`
+	Document   string `json:"document,omitempty"` // path of a text
+	Question   string `json:"question,omitempty"`
+	ToolURL    string `json:"toolUrl,omitempty"`
+	ToolBody   string `json:"toolBody,omitempty"`
+	Chromium   string `json:"chromium,omitempty"`
+}
+
+// settings of a client of s; a test fills in more.
+func (s *server) settings() settings {
+	return settings{URL: s.url, AdminEmail: adminEmail, Password: password, Question: question, ToolBody: toolBody}
+}
+
+// runClient runs clients/name with Node. asked answers what the program asks of the test, by name; it runs on one
+// goroutine. The test fails when the program does.
+func runClient(t *testing.T, name string, limit time.Duration, with settings, asked map[string]func() any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	b, err := json.Marshal(with)
+	require.NoError(t, err)
+	cmd := exec.CommandContext(ctx, "node", name)
+	cmd.Dir = "clients"
+	cmd.Env = append(os.Environ(), "E2E_SETTINGS="+string(b))
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	progress, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		for lines := bufio.NewScanner(progress); lines.Scan(); {
+			t.Log(lines.Text())
+		}
+		_, _ = io.Copy(io.Discard, progress) // a line too long for the scanner must not block the program
+	}()
+	answer(t, out, in, asked)
+	<-shown
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%s failed: %v (limit %s)", name, err, limit)
+	}
+}
+
+// answer serves the program's questions until it closes its output.
+func answer(t *testing.T, out io.Reader, in io.WriteCloser, asked map[string]func() any) {
+	t.Helper()
+	type reply struct {
+		ID    int `json:"id"`
+		Value any `json:"value"`
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var q struct {
+			ID   int    `json:"id"`
+			Name string `json:"name"`
+		}
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &q), "the program printed %q", lines.Text())
+		do, ok := asked[q.Name]
+		require.True(t, ok, "the program asked for %q", q.Name)
+		b, err := json.Marshal(reply{q.ID, do()})
+		require.NoError(t, err)
+		_, err = in.Write(append(b, '\n'))
+		require.NoError(t, err)
+	}
+	_ = in.Close() // the program may have ended first
+}
+
+// document writes a text of some fifty pages: licences that every Debian machine has.
+func document(t *testing.T) string {
+	t.Helper()
+	const dir = "/usr/share/common-licenses"
+	var text strings.Builder
+	for _, name := range []string{"GPL-3", "LGPL-2.1", "GFDL-1.3", "MPL-2.0", "Apache-2.0"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err, "this test reads licences of Debian's package base-files; run it on Debian or Ubuntu")
+		text.Write(b)
+		text.WriteString("\n\n")
+	}
+	const page = 2400 // characters
+	require.Greater(t, text.Len(), 45*page)
+	path := filepath.Join(t.TempDir(), "licences.txt")
+	require.NoError(t, os.WriteFile(path, []byte(text.String()), 0o600))
+	return path
+}
+
+// outside is the HTTP server that http_request calls, and how often it was.
+func outside(t *testing.T) (address, url string, hits *atomic.Int64) {
+	t.Helper()
+	hits = new(atomic.Int64)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/tide" {
+			hits.Add(1)
+		}
+		_, _ = io.WriteString(w, toolBody) // a client that is killed is what some tests are about
+	}))
+	t.Cleanup(srv.Close)
+	return srv.Listener.Addr().String(), srv.URL + "/tide", hits
+}
+
+// browser finds Chromium.
+func browser(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("there is no Chromium on PATH: the browser test needs one. Install the package chromium; .ci/run does.")
+	return ""
+}

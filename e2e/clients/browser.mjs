@@ -1,0 +1,88 @@
+// The playground in a real browser: sign in, run a query, watch a subscription. Nothing may be loaded from elsewhere,
+// nothing may fail on the console, and no token may stand in an address.
+import assert from 'node:assert/strict'
+import { chromium } from 'playwright-core'
+import { login, main, request, say, settings } from './lib.mjs'
+
+const flags = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-default-apps',
+  '--no-first-run', '--disable-extensions', '--disable-domain-reliability', '--disable-dev-shm-usage', '--disable-gpu']
+
+main(async () => {
+  const browser = await chromium.launch({ executablePath: settings.chromium, args: flags })
+  const page = await browser.newPage({ viewport: { width: 1400, height: 900 } })
+  page.setDefaultTimeout(30_000)
+  const wrong = []
+  const watch = (url) => {
+    const { protocol, host } = new URL(url)
+    if (['data:', 'blob:'].includes(protocol)) return
+    if (host !== new URL(settings.url).host) wrong.push(`${url} is elsewhere`)
+    if (/eyJ|token=/i.test(url)) wrong.push('a token stands in an address')
+  }
+  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && wrong.push(`${message.type()}: ${message.text()}`))
+  page.on('pageerror', (error) => wrong.push(`uncaught: ${error.message}`))
+  page.on('request', (r) => watch(r.url()))
+  page.on('websocket', (socket) => watch(socket.url()))
+  page.on('worker', (worker) => watch(worker.url()))
+
+  await page.goto(settings.url + '/')
+  await page.getByText('Sign in to have the schema').waitFor()
+  say('the page stands')
+  await page.getByPlaceholder('Username or e-mail').fill(settings.adminEmail)
+  await page.getByPlaceholder('Password').fill('not the password')
+  const signIn = () => page.getByRole('button', { name: 'Sign in' }).click()
+  await signIn()
+  await page.locator('.bar output').filter({ hasText: /\w{4,}/ }).waitFor()
+  await page.getByPlaceholder('Password').fill(settings.password)
+  await signIn()
+  await page.locator('#account').waitFor()
+  say('signed in')
+
+  // The editors are Monaco's, which draws only what is in view: their models have the text.
+  const text = (name) =>
+    page.evaluate((end) => globalThis.__MONACO.editor.getModels().filter((m) => m.uri.path.endsWith(end)).at(-1).getValue(), name)
+  const response = async (fits, what) => {
+    const end = Date.now() + 30_000
+    for (let got; Date.now() < end; await page.waitForTimeout(50)) {
+      got = await text('response.json')
+      if (got && fits(JSON.parse(got))) return JSON.parse(got)
+      if (Date.now() + 100 > end) assert.fail(`${what} did not come, but: ${got}`)
+    }
+  }
+  const run = () => page.locator('button.graphiql-execute-button').click()
+  await page.locator('.graphiql-query-editor .view-lines').waitFor()
+  await run()
+  const hello = await response((r) => r.data?.viewer, 'the viewer')
+  assert.ok(hello.data.viewer.permissions.length > 0)
+  say('the query ran')
+
+  await page.getByRole('button', { name: 'Show Documentation Explorer' }).click()
+  await page.getByText('Root Types').waitFor() // the schema was fetched
+  await page.getByRole('button', { name: 'Show Examples' }).click()
+
+  await page.getByRole('button', { name: 'Watch documents being indexed' }).click()
+  await run()
+  await page.locator('.socket.open').waitFor()
+  const admin = await login(settings.adminEmail, settings.password)
+  const input = { title: 'Seen in the browser', content: 'The lighthouse keeper counts the ships every evening.' }
+  await request(admin.token, 'mutation ($input: CreateDocumentInput!) { createDocument(input: $input) { id } }', { input })
+  const watched = await response((r) => r.events?.some((e) => e.documentEvents?.status === 'INDEXED'), 'INDEXED')
+  assert.ok(watched.events.every((e) => e.documentEvents.document.title === input.title))
+  say(`the subscription delivered ${watched.received} events`)
+  await run() // stops it
+
+  await page.getByRole('button', { name: 'Start a conversation' }).click()
+  await run()
+  const { data } = await response((r) => r.data?.createChatSession, 'the conversation')
+  await page.getByRole('button', { name: 'Ask a question' }).click()
+  assert.equal(JSON.parse(await text('variables.json')).input.sessionId, data.createChatSession.id, 'ids are filled in')
+
+  // A reload keeps the account, a sign-out forgets everything.
+  await page.reload()
+  await page.locator('#account').waitFor()
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.getByText('Sign in to have the schema').waitFor()
+  assert.equal(await page.evaluate(() => JSON.stringify(Object.entries(sessionStorage)).includes('eyJ')), false)
+  assert.equal(await page.evaluate(() => localStorage.length), 0)
+  await browser.close()
+  assert.deepEqual(wrong, [])
+})
