@@ -9,7 +9,8 @@ export PATH := $(shell scripts/paths.sh):$(PATH)
 # No newcomer has a C compiler. Only `make race` needs one.
 export CGO_ENABLED := 0
 # Root may build in a checkout that another account owns.
-export GOFLAGS := $(GOFLAGS) -buildvcs=false
+# One set of flags everywhere: each other set would compile the generated code again.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false -trimpath
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
@@ -25,7 +26,7 @@ run: setup build ## set up, build and serve; Ctrl-C stops
 	@exec ./bin/cdsa serve
 
 build: web ## bin/cdsa: one static binary, the playground in it where Node is
-	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/cdsa .
+	@go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/cdsa .
 
 web: ## the playground's bundle (web/dist), when its sources changed
 	@scripts/web.sh

@@ -10,8 +10,8 @@ status=0
 mapfile -t npm_dirs < <(git ls-files '*package-lock.json' | sed 's|/*package-lock.json$||; s|^$|.|' | grep -v '^web$' || true)
 ((${#npm_dirs[@]} == 0)) || scripts/npm.sh "${npm_dirs[@]}"
 
-# -count=1: results of a run of before say nothing about this machine.
-go test -json -count=1 -timeout 25m ./... | go run ./scripts/testreport -counts "$counts" || status=1
+# -vet=off: make lint vets. -count=1: results of a run of before say nothing about this machine.
+go test -json -count=1 -vet=off -timeout 25m ./... | go run ./scripts/testreport -counts "$counts" || status=1
 
 # e2e/package.json may have tests of its own beside those Go drives.
 if [[ -f e2e/package.json ]] && grep -q '"test"' e2e/package.json; then
