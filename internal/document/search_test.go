@@ -71,7 +71,7 @@ func TestService_Search(t *testing.T) {
 				require.Equal(t, h.Chunk.Content, retrieval.Slice(*d.Content, h.Chunk.StartOffset, h.Chunk.EndOffset))
 				require.Contains(t, h.Chunk.Content, h.Snippet)
 				require.Equal(t, "owner", h.GrantedBy)
-				require.Equal(t, kind != enum.SearchTypeKeyword || h.KeywordRank != nil, true)
+				require.True(t, kind != enum.SearchTypeKeyword || h.KeywordRank != nil)
 				require.Nil(t, h.Document.Content)
 				require.Equal(t, d.ID, h.Document.ID)
 				r := h.Result
