@@ -15,6 +15,7 @@ type entityRule struct {
 	change     func(p *authz.Principal) Scope
 	owner      string // column that must name the creator, unless a system principal creates
 	appendOnly bool
+	deletable  bool // rows may go; what compliance needs is kept, and users, tools and secrets are deactivated
 }
 
 func own(column string) func(p *authz.Principal) Scope {
@@ -60,6 +61,11 @@ func Readable(p *authz.Principal, ownerColumn string) Scope {
 	)
 }
 
+// ofOwnChat is the rows of p's own conversations.
+func ofOwnChat(p *authz.Principal) Scope {
+	return when(p.UserID != uuid.Nil, where("EXISTS (SELECT 1 FROM chat_sessions s WHERE s.id = {session_id} AND s.user_id = ?)", p.UserID))
+}
+
 func secretRows(p *authz.Principal) Scope {
 	return or(
 		ownRows(p, "owner_id"),
@@ -87,13 +93,13 @@ var table = map[string]entityRule{
 		},
 		create: []string{"users:write", "system:register"}, write: []string{"users:write", "system:register"}, change: anyRow,
 	},
-	"Role":       {read: holders("roles:read"), create: []string{"roles:write"}, write: []string{"roles:write"}, change: anyRow},
+	"Role":       {read: holders("roles:read"), create: []string{"roles:write"}, write: []string{"roles:write"}, change: anyRow, deletable: true},
 	"Permission": {read: holders("roles:read"), create: []string{"roles:write"}, write: []string{"roles:write"}, change: anyRow},
 	"ChatSession": {
 		read: func(p *authz.Principal) Scope {
 			return or(ownRows(p, "user_id"), when(p.Can("audit:read") || systemWith(p, "chat:read"), everything))
 		},
-		create: []string{"chat:write"}, write: []string{"chat:write"}, change: changes("user_id"), owner: "user_id",
+		create: []string{"chat:write"}, write: []string{"chat:write"}, change: changes("user_id"), owner: "user_id", deletable: true,
 	},
 	"ChatMessage": {
 		read:   chatContent,
@@ -102,10 +108,12 @@ var table = map[string]entityRule{
 	"ContextWindow": {
 		read: func(p *authz.Principal) Scope {
 			return or(
-				where("EXISTS (SELECT 1 FROM chat_sessions s WHERE s.id = {session_id} AND s.user_id = ?)", p.UserID),
+				ofOwnChat(p),
 				when(systemWith(p, "chat:read"), everything))
 		},
-		create: []string{"chat:write"}, write: []string{"chat:write"}, change: anyRow,
+		create: []string{"chat:write"}, write: []string{"chat:write"}, change: func(p *authz.Principal) Scope {
+			return or(ofOwnChat(p), when(p.IsSystem(), everything))
+		},
 	},
 	"Tool": {read: holders("tools:read"), create: []string{"tools:manage"}, write: []string{"tools:manage"}, change: anyRow},
 	"ToolExecution": {
@@ -115,7 +123,9 @@ var table = map[string]entityRule{
 				when(p.Can("audit:read") || systemWith(p, "tools:read"), everything))
 		},
 		create: []string{"tools:execute"}, write: []string{"tools:execute", "approvals:decide", "approvals:break_glass", "tools:manage", sysTool},
-		change: changes("user_id", "approvals:decide", "approvals:break_glass", "tools:manage"), owner: "user_id",
+		change: func(p *authz.Principal) Scope {
+			return or(changes("user_id", "approvals:break_glass", "tools:manage")(p), when(p.Can("approvals:decide"), where("{requires_approval}")))
+		}, owner: "user_id",
 	},
 	"ToolApproval": {
 		read: func(p *authz.Principal) Scope {
@@ -128,7 +138,7 @@ var table = map[string]entityRule{
 		read: func(p *authz.Principal) Scope {
 			return when(p.Can("tools:manage") || systemWith(p, sysTool), everything)
 		},
-		create: []string{sysTool}, write: []string{sysTool, "tools:manage"}, change: anyRow,
+		create: []string{sysTool}, write: []string{sysTool, "tools:manage"}, change: anyRow, deletable: true,
 	},
 	"AuditLog": {
 		read: func(p *authz.Principal) Scope {
@@ -161,11 +171,11 @@ var table = map[string]entityRule{
 		read: func(p *authz.Principal) Scope {
 			return or(Readable(p, "uploaded_by"), when(p.Can("audit:read"), everything))
 		},
-		create: []string{"documents:write"}, write: []string{sysIndexer}, change: changes("uploaded_by"), owner: "uploaded_by",
+		create: []string{"documents:write"}, write: []string{sysIndexer}, change: changes("uploaded_by"), owner: "uploaded_by", deletable: true,
 	},
 	"DocumentChunk": {
 		read:   func(p *authz.Principal) Scope { return Readable(p, "owner_id") },
-		create: []string{sysIndexer}, write: []string{sysIndexer}, change: changes("owner_id"), owner: "owner_id",
+		create: []string{sysIndexer}, write: []string{sysIndexer}, change: changes("owner_id"), owner: "owner_id", deletable: true,
 	},
 	"SearchResult": {
 		read:   own("user_id"),
