@@ -74,7 +74,7 @@ func (r *queryResolver) Sessions(ctx context.Context, after *entgql.Cursor[uuid.
 
 // ChatSessions is the resolver for the chatSessions field.
 func (r *queryResolver) ChatSessions(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ChatSessionOrder, where *ent.ChatSessionWhereInput) (*ent.ChatSessionConnection, error) {
-	conn, err := r.Client.ChatSession.Query().Paginate(ctx, after, first, before, last, ent.WithChatSessionOrder(orderBy), ent.WithChatSessionFilter(where.Filter))
+	conn, err := r.Reads.ChatSessions(ctx, after, first, before, last, orderBy, where)
 	return conn, listError(err)
 }
 
@@ -101,7 +101,7 @@ func (r *queryResolver) AuditLogs(ctx context.Context, after *entgql.Cursor[uuid
 	if err := r.viewed(ctx); err != nil {
 		return nil, err
 	}
-	conn, err := r.Client.AuditLog.Query().Paginate(ctx, after, first, before, last, ent.WithAuditLogOrder(orderBy), ent.WithAuditLogFilter(where.Filter))
+	conn, err := r.Reads.AuditLogs(ctx, after, first, before, last, orderBy, where)
 	return conn, listError(err)
 }
 

@@ -17,6 +17,7 @@ import (
 	"cdsa.dev/cdsa/internal/event"
 	"cdsa.dev/cdsa/internal/execution"
 	"cdsa.dev/cdsa/internal/llm"
+	"cdsa.dev/cdsa/internal/read"
 )
 
 // Resolver holds what resolvers call. It is read-only after the start.
@@ -32,7 +33,7 @@ type Resolver struct {
 	Cursors    *event.Cursors
 	Position   func() uint64 // of the event stream
 	Dispatch   *dispatch.Dispatcher
-	Reads      Reads
+	Reads      *read.Reader
 	Info       Info
 }
 
@@ -41,9 +42,6 @@ type Info struct {
 	Version      string
 	Registration string
 }
-
-// Reads are the hand-written SQL reads of hot lists; see package read.
-type Reads interface{}
 
 type positionKey struct{}
 

@@ -48,6 +48,14 @@ func (r *Resolver) node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
 	if !visibleNode(ctx, id) {
 		return nil, nil //nolint:nilnil // a hidden node is null without an error
 	}
+	if t, _ := uid.Of(id); t == uid.ChatSession {
+		if x, covered, err := r.Reads.ChatSession(ctx, id); covered {
+			if x == nil {
+				return nil, err
+			}
+			return x, err
+		}
+	}
 	n, err := r.Client.Noder(ctx, id, ent.WithNodeType(tableOf))
 	if ent.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // likewise
