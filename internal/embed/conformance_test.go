@@ -6,11 +6,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/embed"
-	"cdsa.dev/cdsa/internal/embed/embedtest"
+	"cdsa.dev/cdsa/internal/embed/testkit"
 )
 
 func TestConformance(t *testing.T) {
 	l, err := embed.NewLocal()
 	require.NoError(t, err)
-	embedtest.Conform(t, l)
+	testkit.Conform(t, l)
 }

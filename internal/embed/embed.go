@@ -1,5 +1,5 @@
 // Package embed turns texts into vectors. There are two embedders: Local, which needs no network and no key, and
-// package embed/openai, which calls an endpoint. Both pass the suite of package embed/embedtest.
+// package embed/openai, which calls an endpoint. Both pass the suite of package embed/testkit.
 //
 // A vector has 1536 components, []float32, L2-normalised; a model of fewer dimensions is padded with zeros, which
 // changes neither cosine nor inner product nor distance. The same text gives the same vector, alone or in a batch.

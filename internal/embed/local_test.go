@@ -63,29 +63,29 @@ var heldOutPairs = [][2]string{
 	{"trees in the forest", "wood with many oaks"},
 }
 
-func local(t testing.TB) *Local {
-	t.Helper()
+func local(tb testing.TB) *Local {
+	tb.Helper()
 	l, err := NewLocal()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return l
 }
 
-func embedAll(t testing.TB, e Embedder, texts ...string) [][]float32 {
-	t.Helper()
+func embedAll(tb testing.TB, e Embedder, texts ...string) [][]float32 {
+	tb.Helper()
 	v, err := e.Embed(context.Background(), texts)
-	require.NoError(t, err)
-	require.Len(t, v, len(texts))
+	require.NoError(tb, err)
+	require.Len(tb, v, len(texts))
 	return v
 }
 
 // hits counts the pairs whose halves are nearest to each other, and the mean reciprocal rank of the right half.
-func hits(t testing.TB, e Embedder, pairs [][2]string) (first int, mrr float64) {
-	t.Helper()
+func hits(tb testing.TB, e Embedder, pairs [][2]string) (first int, mrr float64) {
+	tb.Helper()
 	var q, d []string
 	for _, p := range pairs {
 		q, d = append(q, p[0]), append(d, p[1])
 	}
-	qv, dv := embedAll(t, e, q...), embedAll(t, e, d...)
+	qv, dv := embedAll(tb, e, q...), embedAll(tb, e, d...)
 	for i := range qv {
 		rank := 1
 		for j := range dv {
@@ -96,7 +96,7 @@ func hits(t testing.TB, e Embedder, pairs [][2]string) (first int, mrr float64) 
 		if rank == 1 {
 			first++
 		} else if testing.Verbose() {
-			t.Logf("rank %d: %s", rank, q[i])
+			tb.Logf("rank %d: %s", rank, q[i])
 		}
 		mrr += 1 / float64(rank) / float64(len(pairs))
 	}

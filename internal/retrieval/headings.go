@@ -14,9 +14,9 @@ import (
 // maxHeading bounds a heading, in code points; what is longer is cut.
 const maxHeading = 200
 
-// blocks finds headings and what may hide a line that looks like one. Without quotes, lists and inlines the parser is linear in any input:
+// markdown finds headings and what may hide a line that looks like one. Without quotes, lists and inlines the parser is linear in any input:
 // with them 40,000 times ">" takes it six seconds.
-var blocks = parser.NewParser(parser.WithBlockParsers(
+var markdown = parser.NewParser(parser.WithBlockParsers(
 	util.Prioritized(parser.NewSetextHeadingParser(), 100),
 	util.Prioritized(parser.NewThematicBreakParser(), 200),
 	util.Prioritized(parser.NewCodeBlockParser(), 500),
@@ -33,7 +33,7 @@ func markdownHeadings(s string) []Heading {
 	src := []byte(s)
 	var out []Heading
 	var at []int
-	for n := blocks.Parse(text.NewReader(src)).FirstChild(); n != nil; n = n.NextSibling() {
+	for n := markdown.Parse(text.NewReader(src)).FirstChild(); n != nil; n = n.NextSibling() {
 		h, ok := n.(*ast.Heading)
 		if !ok || h.Lines().Len() == 0 {
 			continue

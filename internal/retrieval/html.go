@@ -2,6 +2,7 @@ package retrieval
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -44,6 +45,19 @@ func readHTML(ctx context.Context, t *Text, source string) error {
 	return nil
 }
 
+// unread are the elements whose content is not text of the page.
+var unread = set(atom.Script, atom.Style, atom.Template, atom.Noscript, atom.Head, atom.Svg, atom.Math, atom.Iframe, atom.Object, atom.Embed,
+	atom.Canvas, atom.Audio, atom.Video, atom.Textarea, atom.Select, atom.Datalist)
+
+func set(as ...atom.Atom) map[atom.Atom]bool {
+	m := map[atom.Atom]bool{}
+	for _, a := range as {
+		m[a] = true
+	}
+	return m
+}
+
+// hidden says whether a reader of the page does not see the node.
 func hidden(n *html.Node) bool {
 	switch n.Type {
 	case html.TextNode, html.DocumentNode:
@@ -52,10 +66,8 @@ func hidden(n *html.Node) bool {
 	default:
 		return true
 	}
-	switch n.DataAtom {
-	case atom.Script, atom.Style, atom.Template, atom.Noscript, atom.Head, atom.Svg, atom.Math, atom.Iframe, atom.Object, atom.Embed,
-		atom.Canvas, atom.Audio, atom.Video, atom.Textarea, atom.Select, atom.Datalist, atom.Dialog:
-		return n.DataAtom != atom.Dialog || !hasAttr(n, "open")
+	if unread[n.DataAtom] || n.DataAtom == atom.Dialog && !hasAttr(n, "open") {
+		return true
 	}
 	for _, a := range n.Attr {
 		switch a.Key {
@@ -132,16 +144,16 @@ func (w *htmlWriter) enter(n *html.Node) {
 		return
 	}
 	w.owe(breaksAround(n.DataAtom))
-	switch n.DataAtom {
-	case atom.Pre:
+	if n.DataAtom == atom.Pre {
 		w.pre++
-	case atom.Li:
+	}
+	if n.DataAtom == atom.Li {
 		w.write("- ")
-	case atom.Td, atom.Th:
-		if n.PrevSibling != nil && w.breaks == 0 && w.n > 0 {
-			w.write(" | ")
-		}
-	case atom.Img:
+	}
+	if (n.DataAtom == atom.Td || n.DataAtom == atom.Th) && n.PrevSibling != nil && w.breaks == 0 && w.n > 0 {
+		w.write(" | ")
+	}
+	if n.DataAtom == atom.Img {
 		for _, a := range n.Attr {
 			if a.Key == "alt" {
 				w.text(a.Val)
@@ -221,33 +233,25 @@ func (w *htmlWriter) raw(s string) {
 	w.n += runes(s)
 }
 
+// htmlLevel gives 1 to 6 for a heading, else 0.
 func htmlLevel(a atom.Atom) int {
-	switch a {
-	case atom.H1:
-		return 1
-	case atom.H2:
-		return 2
-	case atom.H3:
-		return 3
-	case atom.H4:
-		return 4
-	case atom.H5:
-		return 5
-	case atom.H6:
-		return 6
-	}
-	return 0
+	return 1 + slices.Index([]atom.Atom{atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6}, a)
 }
+
+var (
+	lines  = set(atom.Br, atom.Li, atom.Tr, atom.Dt, atom.Dd, atom.Option, atom.Figcaption, atom.Caption)
+	blocks = set(atom.P, atom.Div, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Ul, atom.Ol, atom.Dl, atom.Table, atom.Pre, atom.Blockquote,
+		atom.Section, atom.Article, atom.Header, atom.Footer, atom.Main, atom.Nav, atom.Aside, atom.Hr, atom.Form, atom.Fieldset, atom.Figure,
+		atom.Address, atom.Details, atom.Summary, atom.Body)
+)
 
 // breaksAround gives how many line breaks stand before and after an element.
 func breaksAround(a atom.Atom) int {
-	switch a {
-	case atom.Br, atom.Li, atom.Tr, atom.Dt, atom.Dd, atom.Option, atom.Figcaption, atom.Caption:
-		return 1
-	case atom.P, atom.Div, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Ul, atom.Ol, atom.Dl, atom.Table, atom.Pre, atom.Blockquote,
-		atom.Section, atom.Article, atom.Header, atom.Footer, atom.Main, atom.Nav, atom.Aside, atom.Hr, atom.Form, atom.Fieldset, atom.Figure,
-		atom.Address, atom.Details, atom.Summary, atom.Body:
+	switch {
+	case blocks[a]:
 		return 2
+	case lines[a]:
+		return 1
 	}
 	return 0
 }

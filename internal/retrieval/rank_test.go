@@ -62,7 +62,9 @@ func TestKeywords(t *testing.T) {
 	require.Equal(t, []string{"invoice", "interest"}, Keywords(s, 2))
 	require.Equal(t, []string{}, Keywords("", 5))
 	require.Equal(t, []string{}, Keywords("the and of", 5))
-	require.Equal(t, Keywords(s, 20), Keywords(s, 20))
+	all := Keywords(s, 20)
+	require.Equal(t, all[:2], Keywords(s, 2))
+	require.NotContains(t, all, "the")
 }
 
 func TestStem(t *testing.T) {

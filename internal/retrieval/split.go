@@ -215,7 +215,7 @@ type counter struct {
 }
 
 func (c *counter) add(r rune) {
-	class, every := 0, 1
+	var class, every int
 	switch {
 	case 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || 0xC0 <= r && r < 0x250:
 		class, every = 1, 7

@@ -22,7 +22,7 @@ func checkChunks(t require.TestingT, x *Text, chunks []Chunk) {
 		require.True(t, 0 <= c.Start && c.Start < c.End && c.End <= len(rs), "chunk %d: %d..%d of %d", i, c.Start, c.End, len(rs))
 		require.Equal(t, string(rs[c.Start:c.End]), c.Text)
 		require.False(t, unicode.IsSpace(rs[c.Start]) || unicode.IsSpace(rs[c.End-1]))
-		require.True(t, c.TokenCount <= chunkMax, "%d tokens", c.TokenCount)
+		require.LessOrEqual(t, c.TokenCount, chunkMax)
 		require.Equal(t, Tokens(c.Text), c.TokenCount)
 		if i > 0 {
 			require.Greater(t, c.Start, chunks[i-1].Start)
@@ -62,15 +62,15 @@ func FuzzSplit(f *testing.F) {
 	})
 }
 
-func checkTiles(t testing.TB, s string) {
-	t.Helper()
+func checkTiles(tb testing.TB, s string) {
+	tb.Helper()
 	at := 0
 	for _, x := range sentences(s) {
-		require.Equal(t, at, x.start)
-		require.Greater(t, x.end, x.start)
+		require.Equal(tb, at, x.start)
+		require.Greater(tb, x.end, x.start)
 		at = x.end
 	}
-	require.Equal(t, len(s), at)
+	require.Equal(tb, len(s), at)
 }
 
 func split(s string) []string {
@@ -171,7 +171,7 @@ func TestSplit_Linear(t *testing.T) {
 	require.Less(t, large, 40*small+time.Second, "8 times the text")
 	for _, unit := range []string{"字", ".", "\n", "\u0301", "🇩🇪", "Dr. ", "'", "a", ". ", "1. ", ".)", " \n"} {
 		start := time.Now()
-		Split(&Text{Content: strings.Repeat(unit, 1<<20/len(unit)) + "end"})
+		Split(&Text{Content: strings.Repeat(unit, 1<<18/len(unit)) + "end"})
 		require.Less(t, time.Since(start), 5*time.Second, "%q", unit)
 	}
 }

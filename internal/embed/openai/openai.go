@@ -76,6 +76,7 @@ var errRedirect = errors.New("the embedding service answered with a redirect")
 // limited cuts replies at replyBytes, so that no endpoint can fill the memory.
 type limited struct{ http.RoundTripper }
 
+// RoundTrip is of http.RoundTripper.
 func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := l.RoundTripper.RoundTrip(r)
 	if err == nil {

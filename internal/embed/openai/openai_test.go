@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/embed"
-	"cdsa.dev/cdsa/internal/embed/embedtest"
+	"cdsa.dev/cdsa/internal/embed/testkit"
 	"cdsa.dev/cdsa/internal/errs"
 )
 
@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 	})
 	e, err := New(Config{BaseURL: srv, APIKey: "k-123", Model: "small", Dimensions: 64, Shorten: true})
 	require.NoError(t, err)
-	embedtest.Conform(t, e)
+	testkit.Conform(t, e)
 	require.LessOrEqual(t, most.Load(), int64(batchTexts))
 	require.Greater(t, calls.Load(), int64(2))
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -78,29 +80,31 @@ func line(w *bufio.Writer, parts ...[]string) {
 
 // htmlText writes each block of text of the directory's HTML pages, in the order of their names.
 func htmlText(w *bufio.Writer, dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	root := os.DirFS(dir)
+	return fs.WalkDir(root, ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".html" {
 			return err
 		}
-		f, err := os.Open(path)
+		page, err := fs.ReadFile(root, path)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		z := html.NewTokenizer(f)
+		z := html.NewTokenizer(bytes.NewReader(page))
 		var b strings.Builder
 		for {
-			switch z.Next() {
-			case html.ErrorToken:
-				if z.Err() != io.EOF {
-					return z.Err()
-				}
+			t := z.Next()
+			if t == html.ErrorToken {
 				line(w, words(b.String()))
-				return nil
-			case html.TextToken:
+				if errors.Is(z.Err(), io.EOF) {
+					return nil
+				}
+				return z.Err()
+			}
+			if t == html.TextToken {
 				b.Write(z.Text())
-			case html.StartTagToken, html.EndTagToken:
-				if t, _ := z.TagName(); block[string(t)] {
+			}
+			if t == html.StartTagToken || t == html.EndTagToken {
+				if name, _ := z.TagName(); block[string(name)] {
 					line(w, words(b.String()))
 					b.Reset()
 				}

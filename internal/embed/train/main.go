@@ -19,11 +19,11 @@ func main() {
 }
 
 func run(args []string) error {
-	switch {
-	case len(args) == 3 && args[0] == "corpus":
-		return corpus(os.Stdout, args[1], args[2])
-	case len(args) == 5 && args[0] == "pack":
-		return pack(args[1], args[2], args[3], args[4])
+	if len(args) == 3 && args[0] == "corpus" {
+		return corpus(os.Stdout, args[1], args[2]) //nolint:gosec // G602: the length is checked above
+	}
+	if len(args) == 5 && args[0] == "pack" {
+		return pack(args[1], args[2], args[3], args[4]) //nolint:gosec // G602: the length is checked above
 	}
 	return fmt.Errorf("want: corpus WORDNET HTML, or pack WORDNET corpus.txt words.vec local.bin")
 }

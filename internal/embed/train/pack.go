@@ -56,7 +56,7 @@ func pack(wordnet, corpus, vec, out string) error {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%d words, %d n-gram rows, %d bytes\n", len(v.rows), len(grams), len(f))
-	return os.WriteFile(out, f, 0o644)
+	return os.WriteFile(out, f, 0o644) //nolint:gosec // G306: a file for a repository
 }
 
 // ngrams gives each bucket the mean of the words that have an n-gram in it: long where they agree, short where they do not.

@@ -228,10 +228,10 @@ func TestSearch_Ranking(t *testing.T) {
 	}
 	require.Equal(t, "disk", first(enum.SearchTypeSemantic, "computer storage is full"))
 	require.Equal(t, "court", first(enum.SearchTypeSemantic, "a lawyer brings a case"))
-	require.Equal(t, "", first(enum.SearchTypeKeyword, "computer storage is full"))
+	require.Empty(t, first(enum.SearchTypeKeyword, "computer storage is full"))
 	require.Equal(t, "disk", first(enum.SearchTypeKeyword, "E-4711"))
 	require.Equal(t, "disk", first(enum.SearchTypeKeyword, `"old log" -attorney`))
-	require.Equal(t, "", first(enum.SearchTypeKeyword, "log -files"))
+	require.Empty(t, first(enum.SearchTypeKeyword, "log -files"))
 	require.Equal(t, "urlaub", first(enum.SearchTypeKeyword, "Urlaubstag Mitarbeitern"), "by German stems")
 	require.Equal(t, "leave", first(enum.SearchTypeHybrid, "How many vacation days does an employee have?"))
 	require.Equal(t, "disk", first(enum.SearchTypeHybrid, "what does E-4711 mean"))

@@ -1,5 +1,5 @@
-// Package embedtest is the contract of embed.Embedder as a test. For tests only.
-package embedtest
+// Package testkit is the contract of embed.Embedder as a test. For tests only.
+package testkit
 
 import (
 	"context"
@@ -14,28 +14,29 @@ import (
 	"cdsa.dev/cdsa/internal/embed"
 )
 
-func all(t testing.TB, e embed.Embedder, texts ...string) [][]float32 {
-	t.Helper()
+func all(tb testing.TB, e embed.Embedder, texts ...string) [][]float32 {
+	tb.Helper()
 	v, err := e.Embed(context.Background(), texts)
-	require.NoError(t, err)
-	require.Len(t, v, len(texts))
+	require.NoError(tb, err)
+	require.Len(tb, v, len(texts))
 	return v
 }
 
 // RequireUnit fails the test unless v has the length and norm of every vector.
-func RequireUnit(t testing.TB, v []float32) {
-	t.Helper()
-	require.Len(t, v, embed.Size)
+func RequireUnit(tb testing.TB, v []float32) {
+	tb.Helper()
+	require.Len(tb, v, embed.Size)
 	var s float64
 	for _, x := range v {
-		require.False(t, math.IsNaN(float64(x)) || math.IsInf(float64(x), 0))
+		require.False(tb, math.IsNaN(float64(x)) || math.IsInf(float64(x), 0))
 		s += float64(x) * float64(x)
 	}
-	require.InDelta(t, 1, s, 1e-5)
+	require.InDelta(tb, 1, s, 1e-5)
 }
 
 // Conform is the contract of Embedder.
 func Conform(t *testing.T, e embed.Embedder) {
+	t.Helper()
 	texts := []string{"The quick brown fox", "", " \n\t", "Договор аренды", "日本語の文書", "🙂", "...", "a\x00b\xff", "The quick brown fox", strings.Repeat("word ", 3000)}
 	for i := range 300 {
 		texts = append(texts, fmt.Sprintf("text number %d about invoices", i))
