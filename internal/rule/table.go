@@ -94,7 +94,7 @@ var table = map[string]entityRule{
 		create: []string{"users:write", "system:register"}, write: []string{"users:write", "system:register"}, change: anyRow,
 	},
 	"Role":       {read: holders("roles:read"), create: []string{"roles:write"}, write: []string{"roles:write"}, change: anyRow, deletable: true},
-	"Permission": {read: holders("roles:read"), create: []string{"roles:write"}, write: []string{"roles:write"}, change: anyRow},
+	"Permission": {read: holders("roles:read"), create: []string{"roles:write"}, write: []string{"roles:write"}, change: anyRow, deletable: true},
 	"ChatSession": {
 		read: func(p *authz.Principal) Scope {
 			return or(ownRows(p, "user_id"), when(p.Can("audit:read") || systemWith(p, "chat:read"), everything))
