@@ -216,6 +216,7 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 		a.every(background, &wg, 2*time.Second, "documents", a.documents.Sweep)
 	}
 
+	a.every(background, &wg, trimInterval, "memory", func(context.Context) error { trim(); return nil })
 	srv := httpx.NewServer(arriving(a.handler), httpx.ServerConfig{Logger: a.log, HeaderTimeout: a.cfg.Limits.HeaderTimeout, IdleTimeout: a.cfg.Limits.IdleTimeout})
 	srv.ConnContext = transport.ConnContext
 	srv.RegisterOnShutdown(a.streams.Close)
@@ -232,6 +233,9 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 	a.hub.Close()
 	return err
 }
+
+// trimInterval: a trim costs a garbage collection and some hundred minor page faults.
+const trimInterval = 20 * time.Second
 
 // arriving notes when a request came, before its token is judged: see transport.WithArrival.
 func arriving(next http.Handler) http.Handler {
