@@ -79,7 +79,7 @@ func TestLogin_Refused(t *testing.T) {
 	} {
 		before := r.audited(t, "LOGIN_FAILED", `details->>'reason' = $1`, c.reason)
 		_, err := r.Login(laptop, account.LoginInput{Login: c.login, Password: c.password})
-		e := requireCode(t, errs.Unauthenticated, err)
+		e := failure(t, errs.Unauthenticated, err)
 		require.Equal(t, "The name or the password is wrong. Check both and try again.", e.Message, "one answer for all")
 		require.Equal(t, before+1, r.audited(t, "LOGIN_FAILED", `details->>'reason' = $1 AND NOT success AND session_id IS NULL`, c.reason), c.login)
 	}
@@ -95,7 +95,7 @@ func TestLogin_PasswordNoAccountCanHave(t *testing.T) {
 	for _, name := range []string{"admin", "nobody"} {
 		for _, pw := range []string{"", "a\x00b", string(make([]byte, 1<<20))} {
 			_, err := r.Login(laptop, account.LoginInput{Login: name, Password: pw})
-			e := requireCode(t, errs.BadUserInput, err)
+			e := failure(t, errs.BadUserInput, err)
 			require.Contains(t, e.Fields, "input.password")
 		}
 	}
@@ -167,7 +167,7 @@ func TestRegister(t *testing.T) {
 		{Email: "BOB@example.org", Username: "bob2", Password: password}, {Email: "bob2@example.org", Username: "BOB", Password: password},
 	} {
 		_, err := r.Register(laptop, in)
-		words = append(words, requireCode(t, errs.Conflict, err).Message)
+		words = append(words, failure(t, errs.Conflict, err).Message)
 	}
 	require.Equal(t, words[0], words[1], "it does not say which is taken")
 	require.Zero(t, r.Count(t, `SELECT count(*) FROM users WHERE username = 'bob2' OR email = 'bob2@example.org'`))
@@ -182,7 +182,7 @@ func TestRegister_BadInput(t *testing.T) {
 		"input.fullName": {Email: "c@example.org", Username: "carol", Password: password, FullName: "a\nb"},
 	} {
 		_, err := r.Register(laptop, in)
-		require.Contains(t, requireCode(t, errs.BadUserInput, err).Fields, field)
+		require.Contains(t, failure(t, errs.BadUserInput, err).Fields, field)
 	}
 }
 
@@ -195,7 +195,7 @@ func TestRegister_NotOpen(t *testing.T) {
 		require.NoError(t, err)
 		for _, in := range []account.RegisterInput{{Email: "x@example.org", Username: "xavier", Password: password, Invitation: "guess"}, {}} {
 			_, err = svc.Register(laptop, in)
-			words = append(words, requireCode(t, errs.Forbidden, err).Message)
+			words = append(words, failure(t, errs.Forbidden, err).Message)
 		}
 	}
 	for _, w := range words {

@@ -5,6 +5,7 @@ package account_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func TestLoadPrincipal_Stands(t *testing.T) {
 			require.Equal(t, 1, n)
 		}
 	}
+	r := newRig(t)
 	const user = `(SELECT user_id FROM sessions WHERE id = $1)`
 	for name, c := range map[string]struct {
 		change func(t *testing.T, r *rig, s account.Signed)
@@ -47,9 +49,7 @@ func TestLoadPrincipal_Stands(t *testing.T) {
 		"CutOffAfter":    {sql(`UPDATE users SET tokens_valid_after = now() + interval '1 second' WHERE id = ` + user), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			s := r.user(t, "alice", "analyst")
+			s := r.user(t, strings.ToLower(name), "analyst")
 			c.change(t, r, s)
 			require.Equal(t, c.stands, r.stands(t, s))
 		})

@@ -27,7 +27,7 @@ func (r *rig) refresh(t *testing.T, ctx context.Context, token string) account.S
 func (r *rig) refuseRefresh(t *testing.T, ctx context.Context, token string) {
 	t.Helper()
 	s, err := r.Refresh(ctx, token)
-	e := requireCode(t, errs.Unauthenticated, err)
+	e := failure(t, errs.Unauthenticated, err)
 	require.Equal(t, "The refresh token is not valid. Sign in again.", e.Message)
 	require.Zero(t, s)
 }
@@ -145,18 +145,24 @@ func TestRefresh_Refused(t *testing.T) {
 		spoil  func(t *testing.T, r *rig, s *account.Signed)
 		reason string // in the audit log; none for a token that no one has
 	}{
-		"Unknown":   {func(_ *testing.T, _ *rig, s *account.Signed) { s.RefreshToken = random }, ""},
-		"Garbage":   {func(_ *testing.T, _ *rig, s *account.Signed) { s.RefreshToken = "cdsa_rt_\x00" }, ""},
-		"Access":    {func(_ *testing.T, _ *rig, s *account.Signed) { s.RefreshToken = s.AccessToken }, ""},
-		"Expired":   {func(_ *testing.T, r *rig, _ *account.Signed) { r.pass(30*24*time.Hour + time.Second) }, "expired"},
-		"SignedOut": {func(t *testing.T, r *rig, s *account.Signed) { require.NoError(t, r.Logout(testkit.As(s.Principal))) }, "revoked"},
+		"Unknown": {func(_ *testing.T, _ *rig, s *account.Signed) { s.RefreshToken = random }, ""},
+		"Garbage": {func(_ *testing.T, _ *rig, s *account.Signed) { s.RefreshToken = "cdsa_rt_\x00" }, ""},
+		"Access":  {func(_ *testing.T, _ *rig, s *account.Signed) { s.RefreshToken = s.AccessToken }, ""},
+		"Expired": {func(_ *testing.T, r *rig, _ *account.Signed) { r.pass(30*24*time.Hour + time.Second) }, "expired"},
+		"SignedOut": {func(t *testing.T, r *rig, s *account.Signed) {
+			t.Helper()
+			require.NoError(t, r.Logout(testkit.As(s.Principal)))
+		}, "revoked"},
 		"Inactive": {func(t *testing.T, r *rig, _ *account.Signed) {
+			t.Helper()
 			r.sql(t, `UPDATE users SET is_active = FALSE WHERE username = 'alice'`)
 		}, "inactive"},
 		"Erased": {func(t *testing.T, r *rig, _ *account.Signed) {
+			t.Helper()
 			r.sql(t, `UPDATE users SET erased_at = now() WHERE username = 'alice'`)
 		}, "inactive"},
 		"CutOff": {func(t *testing.T, r *rig, _ *account.Signed) {
+			t.Helper()
 			r.sql(t, `UPDATE users SET tokens_valid_after = now() + interval '1 second' WHERE username = 'alice'`)
 		}, "cut_off"},
 	} {

@@ -116,7 +116,13 @@ func from(ip, userAgent string) context.Context {
 // laptop is where everyone signs in from unless said otherwise.
 var laptop = from("192.0.2.7", "Firefox")
 
-func requireCode(t *testing.T, code errs.Code, err error) *errs.Error {
+func requireCode(t *testing.T, code errs.Code, err error) {
+	t.Helper()
+	_ = failure(t, code, err)
+}
+
+// failure gives the client's error, which must have the code.
+func failure(t *testing.T, code errs.Code, err error) *errs.Error {
 	t.Helper()
 	e, ok := errs.As(err)
 	require.True(t, ok, "%v", err)

@@ -76,12 +76,12 @@ func TestAssignRole_Refused(t *testing.T) {
 			requireCode(t, errs.NotFound, err)
 			for _, role := range []string{"", "no such role", "admin' --", strings.Repeat("x", 1<<20)} {
 				_, err = change(admin, alice.User.ID, role)
-				require.Contains(t, requireCode(t, errs.BadUserInput, err).Fields, "role")
+				require.Contains(t, failure(t, errs.BadUserInput, err).Fields, "role")
 			}
 		})
 	}
 	_, err := r.AssignRole(admin, idle.User.ID, "analyst")
-	require.Equal(t, "INACTIVE", requireCode(t, errs.FailedPrecondition, err).State)
+	require.Equal(t, "INACTIVE", failure(t, errs.FailedPrecondition, err).State)
 	require.Equal(t, 2, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND NOT success`, alice.User.ID))
 	require.Equal(t, 1, r.roles(t, alice.User.ID))
 }
@@ -130,7 +130,7 @@ func TestUnassignRole_LastAdmin(t *testing.T) {
 	r := newRig(t)
 	admin := testkit.As(r.admin)
 	_, err := r.UnassignRole(admin, r.admin.UserID, "admin")
-	require.Equal(t, "LAST_ADMIN", requireCode(t, errs.FailedPrecondition, err).State)
+	require.Equal(t, "LAST_ADMIN", failure(t, errs.FailedPrecondition, err).State)
 	idle := r.user(t, "idle", "admin")
 	r.sql(t, `UPDATE users SET is_active = FALSE WHERE username = 'idle'`)
 	_, err = r.UnassignRole(admin, r.admin.UserID, "admin")
@@ -185,7 +185,7 @@ func TestCreateUser(t *testing.T) {
 		"input.password": {Email: "g@example.org", Username: "gus", Password: "password123"},
 	} {
 		_, err = r.CreateUser(admin, in)
-		require.Contains(t, requireCode(t, errs.BadUserInput, err).Fields, field)
+		require.Contains(t, failure(t, errs.BadUserInput, err).Fields, field)
 	}
 	_, err = r.CreateUser(admin, account.CreateUserInput{Email: "g@example.org", Username: "gus", Password: password, Roles: make([]string, 51)})
 	requireCode(t, errs.BadUserInput, err)

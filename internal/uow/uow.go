@@ -165,11 +165,6 @@ type joined struct{ dialect.Driver }
 
 func (d joined) Tx(context.Context) (dialect.Tx, error) { return dialect.NopTx(d.Driver), nil }
 
-// begun is a driver of the transaction under way: ent begins one of its own for rows with edges, which is this one again.
-type begun struct{ *entsql.Driver }
-
-func (b begun) Tx(context.Context) (dialect.Tx, error) { return dialect.NopTx(b), nil }
-
 // connection is what a pgx transaction and a pgx connection have in common.
 type connection interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
