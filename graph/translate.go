@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -204,6 +205,7 @@ func (r *Resolver) searchDocuments(ctx context.Context, in model.SearchDocuments
 	if in.SearchType != nil {
 		p.Type = *in.SearchType
 	}
+	p.WithContent = selects(ctx, "hits", "document", "content")
 	found, err := r.Documents.Search(ctx, p)
 	if err != nil {
 		return nil, err
@@ -213,4 +215,18 @@ func (r *Resolver) searchDocuments(ctx context.Context, in model.SearchDocuments
 		out.Hits[i] = &model.SearchHit{Result: h.Result, Chunk: h.Chunk, Document: h.Document, Score: h.Score, Rank: h.Rank, VectorRank: h.VectorRank, KeywordRank: h.KeywordRank, Snippet: h.Snippet, GrantedBy: h.GrantedBy}
 	}
 	return out, nil
+}
+
+// selects says whether the present field's selection reaches down to a field.
+func selects(ctx context.Context, path ...string) bool {
+	return reaches(graphql.GetOperationContext(ctx), graphql.CollectFieldsCtx(ctx, nil), path)
+}
+
+func reaches(oc *graphql.OperationContext, fields []graphql.CollectedField, path []string) bool {
+	for _, f := range fields {
+		if f.Name == path[0] && (len(path) == 1 || reaches(oc, graphql.CollectFields(oc, f.Selections, nil), path[1:])) {
+			return true
+		}
+	}
+	return false
 }
