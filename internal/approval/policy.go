@@ -1,9 +1,11 @@
-// Package approval decides whether a tool call needs people, and holds the state machines of calls and of approval
-// requests as tables.
+// Package approval decides whether a tool call needs people, holds the state machines of calls and of approval requests
+// as tables, and takes the decisions of approvers.
 //
-// What is here is pure: no database, no clock of its own, no errors swallowed, and whatever is unknown or malformed
-// counts as the worst case. It never runs a tool. Functions keep no state and may be called concurrently. Errors that
-// a client may see are *errs.Error with the code each function names.
+// Policy, states and transitions are pure: no database, no clock of their own, and whatever is unknown or malformed
+// counts as the worst case. Service and the step functions write: each step is compare-and-set on a locked row, with its
+// audit row, events and jobs in one unit of work, by rights read from the database at that moment. Nothing here runs a
+// tool. Everything may be called concurrently. Errors that a client may see are *errs.Error with the code each
+// function names.
 package approval
 
 import (

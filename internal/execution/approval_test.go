@@ -223,7 +223,7 @@ func TestApprovals_SecondFactor(t *testing.T) {
 func TestApprovals_Void(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(h *house, ann *authz.Principal, id any)
+		spoil  func(h *house, ann *authz.Principal, id any)
 		code   errs.Code
 		reason enum.ToolReasonCode
 		state  enum.ApprovalState

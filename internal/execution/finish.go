@@ -53,6 +53,11 @@ func (s *Service) finish(ctx context.Context, w *work, res tool.Result, runErr e
 
 // end takes the call from RUNNING to its end. Nothing is written when the row is no longer this run's.
 func (s *Service) end(ctx context.Context, tx *uow.Tx, w *work, res tool.Result, runErr error, took int) error {
+	if w.x.SessionID != nil { // deleting a conversation locks it and then its calls
+		if _, err := tx.PG.Exec(ctx, `SELECT 1 FROM chat_sessions WHERE id = $1 FOR NO KEY UPDATE`, *w.x.SessionID); err != nil {
+			return err
+		}
+	}
 	x, err := tx.ToolExecution.Query().Where(toolexecution.ID(w.x.ID)).ForUpdate().Only(ctx)
 	if err != nil {
 		return err

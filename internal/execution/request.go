@@ -255,6 +255,10 @@ func (d *draft) enter(ctx context.Context, tx *uow.Tx) error {
 	if d.in.SessionID == nil {
 		return nil
 	}
+	// As the foreign key will; before the answer, because whoever stops an answer locks in this order.
+	if _, err := tx.PG.Exec(ctx, `SELECT 1 FROM chat_sessions WHERE id = $1 FOR KEY SHARE`, *d.in.SessionID); err != nil {
+		return err
+	}
 	c, err := tx.ChatSession.Query().Where(chatsession.ID(*d.in.SessionID)).Only(ctx)
 	if ent.IsNotFound(err) {
 		return errs.Missing("conversation")

@@ -64,8 +64,10 @@ func TestService_Run_Outcomes(t *testing.T) {
 		code   enum.ToolErrorCode
 		action string
 	}{
-		"ToolError": {func(context.Context, tool.Call) (tool.Result, error) { return tool.Result{}, tool.Fail("No such plant.") }, enum.ToolErrorCodeToolError, "TOOL_EXECUTION_FAILED"},
-		"Panic":     {func(context.Context, tool.Call) (tool.Result, error) { panic("boom") }, enum.ToolErrorCodeToolError, "TOOL_EXECUTION_FAILED"},
+		"ToolError": {func(context.Context, tool.Call) (tool.Result, error) {
+			return tool.Result{}, tool.Fail("No such plant.")
+		}, enum.ToolErrorCodeToolError, "TOOL_EXECUTION_FAILED"},
+		"Panic": {func(context.Context, tool.Call) (tool.Result, error) { panic("boom") }, enum.ToolErrorCodeToolError, "TOOL_EXECUTION_FAILED"},
 		"Unavailable": {func(context.Context, tool.Call) (tool.Result, error) {
 			return tool.Result{}, tool.Unavailable(errors.New("dns"), "The host is away.")
 		}, enum.ToolErrorCodeDependencyUnavailable, "TOOL_EXECUTION_FAILED"},
@@ -89,7 +91,7 @@ func TestService_Run_Outcomes(t *testing.T) {
 			require.Equal(t, []string{"TOOL_EXECUTION_REQUESTED", "TOOL_EXECUTION_STARTED", c.action}, h.actions(x.ID))
 			require.Equal(t, before+1, h.jobs("turn"), "the answer goes on")
 			require.NoError(t, h.exec.Run(context.Background(), x.ID), "a job that comes twice does nothing")
-			require.Equal(t, 3, len(h.actions(x.ID)))
+			require.Len(t, h.actions(x.ID), 3)
 		})
 	}
 }

@@ -6,7 +6,7 @@
 // events and follow-up jobs together. Any number of processes may work on the same calls: a call is run by whoever took
 // it from PENDING to RUNNING, for as long as their lease is renewed, and never a second time.
 //
-// Locks are taken in one order everywhere: tool, call, approval request, conversation. Errors a client may see are
+// Locks are taken in one order everywhere: conversation, answer, tool, call, approval request. Errors a client may see are
 // *errs.Error with the codes each method names.
 package execution
 

@@ -21,9 +21,11 @@ import (
 // batch bounds what one sweep takes of a kind.
 const batch = 100
 
-// noLiveJob is true of a call x that no job in the queue will run.
+// noLiveJob is true of a call x that no job in the queue will run. A job that has been at work for seconds while its call
+// is still PENDING belongs to a process that died: claiming is the first thing a worker does.
 const noLiveJob = `NOT EXISTS (SELECT 1 FROM river_job j WHERE j.kind = 'run_tool' AND j.args @> jsonb_build_object('execution', x.id::text)
-	AND j.state NOT IN ('completed', 'cancelled', 'discarded'))`
+	AND (j.state IN ('available', 'pending', 'retryable', 'scheduled')
+		OR j.state = 'running' AND j.attempted_at > clock_timestamp() - interval '5 seconds'))`
 
 // The sweeps. Each finds rows by an index of its own and skips what someone else holds. Times are the database's.
 const (
