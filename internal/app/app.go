@@ -215,6 +215,7 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 		a.every(background, &wg, time.Second, "tool calls", a.executions.Sweep)
 		a.every(background, &wg, 2*time.Second, "documents", a.documents.Sweep)
 	}
+	a.every(background, &wg, time.Second, "last activity", a.accounts.Sweep) // what this replica has seen, workers or not
 
 	a.every(background, &wg, trimInterval, "memory", func(context.Context) error { trim(); return nil })
 	srv := httpx.NewServer(arriving(a.handler), httpx.ServerConfig{Logger: a.log, HeaderTimeout: a.cfg.Limits.HeaderTimeout, IdleTimeout: a.cfg.Limits.IdleTimeout})
