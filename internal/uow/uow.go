@@ -184,6 +184,9 @@ type shim struct {
 
 var errOwned = errors.New("uow: the unit of work commits by itself")
 
+// Begin refuses: a connection would take the commit of what it began for the whole transaction's.
+func (s shim) Begin(context.Context) (pgx.Tx, error) { return nil, errOwned }
+
 func (s shim) Commit(context.Context) error   { return errOwned }
 func (s shim) Rollback(context.Context) error { return errOwned }
 func (s shim) Conn() *pgx.Conn                { return s.conn }
