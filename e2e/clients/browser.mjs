@@ -68,6 +68,7 @@ main(async () => {
   const watched = await response((r) => r.events?.some((e) => e.documentEvents?.status === 'INDEXED'), 'INDEXED')
   assert.ok(watched.events.every((e) => e.documentEvents.document.title === input.title))
   say(`the subscription delivered ${watched.received} events`)
+  if (settings.screenshot) await page.screenshot({ path: settings.screenshot })
   await run() // stops it
 
   await page.getByRole('button', { name: 'Start a conversation' }).click()

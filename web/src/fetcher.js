@@ -1,7 +1,7 @@
 // How operations of the editor reach the server: queries and mutations over HTTP, subscriptions over one websocket
 // that comes back by itself and goes on after the last event it saw.
 import { createClient } from 'graphql-ws'
-import { getOperationAST } from 'graphql'
+import { getOperationAST, parse } from 'graphql'
 import { account, post, token } from './session.js'
 import { remember } from './known.js'
 
@@ -43,10 +43,20 @@ const client = createClient({
   },
 })
 
-export function fetcher({ query, variables, operationName }, { documentAST } = {}) {
-  const operation = documentAST && getOperationAST(documentAST, operationName)
-  const payload = { query, variables, operationName: operationName || undefined }
+export function fetcher({ query, variables, operationName }) {
+  const operation = find(query, operationName)
+  const payload = { query, variables, operationName: operation?.name?.value ?? (operationName || undefined) }
   return operation?.operation === 'subscription' ? watch(payload, operation) : run(payload)
+}
+
+// find reads the text itself: what GraphiQL knows of it is a moment old after a tab was opened.
+function find(query, name) {
+  try {
+    const document = parse(query)
+    return getOperationAST(document, name) ?? getOperationAST(document)
+  } catch {
+    return null // the server says what is wrong with it
+  }
 }
 
 async function run(payload) {
