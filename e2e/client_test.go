@@ -34,6 +34,7 @@ type settings struct {
 	ToolURL    string `json:"toolUrl,omitempty"`
 	ToolBody   string `json:"toolBody,omitempty"`
 	Chromium   string `json:"chromium,omitempty"`
+	Screenshot string `json:"screenshot,omitempty"` // where to write a picture of the page
 }
 
 // settings of a client of s; a test fills in more.
@@ -116,18 +117,50 @@ func document(t *testing.T) string {
 	return path
 }
 
-// outside is the HTTP server that http_request calls, and how often it was.
-func outside(t *testing.T) (address, url string, hits *atomic.Int64) {
+// outside is the HTTP server that http_request calls. /tide answers, /slow only ends with its caller.
+type outside struct {
+	*httptest.Server
+	tide, slow atomic.Int64
+	called     chan struct{} // one for each call of /slow
+}
+
+func startOutside(t *testing.T) *outside {
 	t.Helper()
-	hits = new(atomic.Int64)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/tide" {
-			hits.Add(1)
+	o := &outside{called: make(chan struct{}, 16)}
+	o.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/tide":
+			o.tide.Add(1)
+			_, _ = io.WriteString(w, toolBody) // a caller that was killed is what some tests are about
+		case "/slow":
+			o.slow.Add(1)
+			o.called <- struct{}{}
+			<-r.Context().Done()
+		default:
+			http.NotFound(w, r)
 		}
-		_, _ = io.WriteString(w, toolBody) // a client that is killed is what some tests are about
 	}))
-	t.Cleanup(srv.Close)
-	return srv.Listener.Addr().String(), srv.URL + "/tide", hits
+	t.Cleanup(o.Close)
+	return o
+}
+
+// allow is the setting that lets a server call it, though its address is private.
+func (o *outside) allow() string { return "CDSA_HTTP_TOOL_ALLOW=" + o.Listener.Addr().String() }
+
+// asked are the answers to what programs want to know of it.
+func (o *outside) asked(t *testing.T) map[string]func() any {
+	return map[string]func() any{
+		"hits":     func() any { return o.tide.Load() },
+		"slowHits": func() any { return o.slow.Load() },
+		"called": func() any {
+			select {
+			case <-o.called:
+			case <-time.After(time.Minute):
+				t.Error("the tool was not called within a minute")
+			}
+			return nil
+		},
+	}
 }
 
 // browser finds Chromium.

@@ -7,27 +7,39 @@ import (
 
 // TestMainJob is what CDSA is for, as three people do it.
 func TestMainJob(t *testing.T) {
-	address, url, hits := outside(t)
-	s := startServer(t, "CDSA_HTTP_TOOL_ALLOW="+address)
+	out := startOutside(t)
+	s := startServer(t, out.allow())
 	with := s.settings()
-	with.Document, with.ToolURL = document(t), url
-	runClient(t, "mainjob.mjs", 3*time.Minute, with, map[string]func() any{"hits": func() any { return hits.Load() }})
+	with.Document, with.ToolURL = document(t), out.URL
+	runClient(t, "mainjob.mjs", 3*time.Minute, with, out.asked(t))
 }
 
-// TestMainJob_Killed does it while the server is killed during the answer, and between an approval and its call.
+// TestMainJob_Killed does it while the server is killed during the answer, between an approval and its call, and
+// during the call.
 func TestMainJob_Killed(t *testing.T) {
-	address, url, hits := outside(t)
-	s := startServer(t, "CDSA_HTTP_TOOL_ALLOW="+address, "CDSA_LLM_OFFLINE_DELAY=50ms")
+	out := startOutside(t)
+	s := startServer(t, out.allow(), slowly)
 	with := s.settings()
-	with.Document, with.ToolURL = document(t), url
-	runClient(t, "faults.mjs", 4*time.Minute, with, map[string]func() any{
-		"hits": func() any { return hits.Load() },
-		"kill": func() any {
-			s.kill(t)
-			s.start(t)
-			return nil
-		},
-	})
+	with.Document, with.ToolURL = document(t), out.URL
+	asked := out.asked(t)
+	asked["kill"] = func() any {
+		s.kill(t)
+		s.start(t)
+		return nil
+	}
+	runClient(t, "faults.mjs", 4*time.Minute, with, asked)
+}
+
+// TestReplicas has two servers on one database and one NATS process serve one conversation, until one is killed.
+func TestReplicas(t *testing.T) {
+	out := startOutside(t)
+	shared := append(replicaEnv(t), out.allow(), slowly)
+	first, second := startServer(t, shared...), startServer(t, shared...)
+	with := first.settings()
+	with.OtherURL, with.ToolURL = second.url, out.URL
+	asked := out.asked(t)
+	asked["killFirst"] = func() any { first.kill(t); return nil }
+	runClient(t, "replicas.mjs", 3*time.Minute, with, asked)
 }
 
 // TestClients shares one server among what does not disturb the others.

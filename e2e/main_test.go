@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	password   = "correct horse e2e staple" //nolint:gosec // of accounts that live for one test
+	password   = "correct horse e2e staple"
 	adminEmail = "admin@example.org"
+	slowly     = "CDSA_LLM_OFFLINE_DELAY=50ms"
 	buildLimit = 15 * time.Minute // of a cold cache on a busy machine
 )
 

@@ -158,7 +158,9 @@ func locked(ctx context.Context, url string, fn func(*sql.Conn) error) error {
 	if _, err := c.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(lockKey)); err != nil {
 		return fmt.Errorf("wait for the migration lock: %w", err)
 	}
-	defer func() { _, _ = c.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(lockKey)) }() // closing the connection frees it too
+	defer func() {
+		_, _ = c.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(lockKey))
+	}() // closing the connection frees it too
 	if _, err := c.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_revisions (version text PRIMARY KEY, description text NOT NULL, applied int NOT NULL, total int NOT NULL, executed_at timestamptz NOT NULL, hash text NOT NULL)`); err != nil {
 		return fmt.Errorf("make the table of revisions: %w", err)
 	}
@@ -173,10 +175,12 @@ type execQuerier interface {
 // revisions keeps atlas's record of what was applied, in the transaction that applies it.
 type revisions struct{ q execQuerier }
 
+// Ident names the table, as atlas asks.
 func (revisions) Ident() *atlas.TableIdent {
 	return &atlas.TableIdent{Name: "schema_revisions", Schema: "public"}
 }
 
+// ReadRevisions gives all, in order.
 func (r revisions) ReadRevisions(ctx context.Context) (out []*atlas.Revision, err error) {
 	rows, err := r.q.QueryContext(ctx, `SELECT version, description, applied, total, executed_at, hash FROM schema_revisions ORDER BY version`)
 	if err != nil {
@@ -193,6 +197,7 @@ func (r revisions) ReadRevisions(ctx context.Context) (out []*atlas.Revision, er
 	return out, rows.Err()
 }
 
+// ReadRevision gives one, or atlas.ErrRevisionNotExist.
 func (r revisions) ReadRevision(ctx context.Context, version string) (*atlas.Revision, error) {
 	all, err := r.ReadRevisions(ctx)
 	if err != nil {
@@ -206,12 +211,14 @@ func (r revisions) ReadRevision(ctx context.Context, version string) (*atlas.Rev
 	return nil, atlas.ErrRevisionNotExist
 }
 
+// WriteRevision adds or replaces one.
 func (r revisions) WriteRevision(ctx context.Context, v *atlas.Revision) error {
 	_, err := r.q.ExecContext(ctx, `INSERT INTO schema_revisions (version, description, applied, total, executed_at, hash) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (version) DO UPDATE SET applied = $3, total = $4, executed_at = $5, hash = $6`, v.Version, v.Description, v.Applied, v.Total, v.ExecutedAt, v.Hash)
 	return err
 }
 
+// DeleteRevision removes one.
 func (r revisions) DeleteRevision(ctx context.Context, version string) error {
 	_, err := r.q.ExecContext(ctx, `DELETE FROM schema_revisions WHERE version = $1`, version)
 	return err

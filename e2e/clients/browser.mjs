@@ -69,13 +69,23 @@ main(async () => {
   assert.ok(watched.events.every((e) => e.documentEvents.document.title === input.title))
   say(`the subscription delivered ${watched.received} events`)
   if (settings.screenshot) await page.screenshot({ path: settings.screenshot })
-  await run() // stops it
 
   await page.getByRole('button', { name: 'Start a conversation' }).click()
   await run()
   const { data } = await response((r) => r.data?.createChatSession, 'the conversation')
   await page.getByRole('button', { name: 'Ask a question' }).click()
   assert.equal(JSON.parse(await text('variables.json')).input.sessionId, data.createChatSession.id, 'ids are filled in')
+  await run()
+  const { data: sent } = await response((r) => r.data?.sendMessage, 'the message')
+  await page.getByRole('button', { name: 'Watch the conversation' }).click()
+  await run()
+  const told = await response((r) => r.events?.some((e) => e.chatEvents.kind === 'COMPLETED'), 'the answer')
+  assert.equal(told.events.find((e) => e.chatEvents.kind === 'COMPLETED').chatEvents.message.id, sent.sendMessage.reply.id)
+  assert.ok(told.answers[0].includes('lighthouse'), 'the answer is joined from its deltas')
+  say(`asked and answered in ${told.received} events`)
+
+  await page.locator('input[type=file]').setInputFiles({ name: 'tides.txt', mimeType: 'text/plain', buffer: Buffer.from('The tide turns twice a day.') })
+  await page.locator('.bar output').filter({ hasText: 'being indexed' }).waitFor()
 
   // A reload keeps the account, a sign-out forgets everything.
   await page.reload()

@@ -1,5 +1,5 @@
-// The main job while the server is killed twice: in the middle of an answer, and between an approval and the call it
-// allows. The client only has what a browser has: it reconnects and goes on after the last event it saw.
+// The main job while the server is killed three times: in the middle of an answer, between an approval and the call it
+// allows, and while that call is under way. The client only has what a browser has: it reconnects and goes on after the last event it saw.
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import * as e2e from './lib.mjs'
@@ -56,13 +56,18 @@ async function duringAnswer(analyst) {
   say(`attempt ${answer.attempt} finished it: ${answer.content.length} characters`)
 }
 
-async function afterApproval(analyst, approver) {
-  const session = await begin(analyst, 'after an approval')
-  const reply = await ask_(analyst, session.id, `/http_request ${JSON.stringify({ method: 'GET', url: settings.toolUrl })}`)
+async function approved(analyst, approver, session, path) {
+  const reply = await ask_(analyst, session.id, `/http_request ${JSON.stringify({ method: 'GET', url: settings.toolUrl + path })}`)
   const { execution } = await session.chat.until(e2e.toolIs('http_request', 'AWAITING_APPROVAL'), 'the call that waits')
   const { approveToolExecution } = await e2e.request(approver.token, decide, {
     input: { approvalId: execution.approvalId, argsHash: execution.argsHash },
   })
+  return { reply, approveToolExecution }
+}
+
+async function afterApproval(analyst, approver) {
+  const session = await begin(analyst, 'after an approval')
+  const { reply, approveToolExecution } = await approved(analyst, approver, session, '/tide')
   const killed = ask('kill')
   say(`${approveToolExecution.state}, killing the server`)
   await killed
@@ -77,6 +82,19 @@ async function afterApproval(analyst, approver) {
   say(`the call ended ${call.status} after ${hits} request(s)`)
 }
 
+// A call that was under way when its worker died may have done its work: it is never made again, and the answer says so.
+async function duringCall(analyst, approver) {
+  const session = await begin(analyst, 'during a call')
+  const { reply } = await approved(analyst, approver, session, '/slow')
+  await ask('called')
+  await ask('kill')
+  const { answer, executions } = await once(analyst, session, reply)
+  assert.deepEqual(executions.map((e) => [e.status, e.errorCode]), [['FAILED', 'WORKER_LOST']])
+  assert.equal(await ask('slowHits'), 1, 'the tool was called once')
+  assert.ok(answer.content.includes('http_request failed'), answer.content)
+  say('the lost call was not repeated')
+}
+
 e2e.main(async () => {
   const admin = await e2e.login(settings.adminEmail, settings.password)
   const analyst = await e2e.colleague(admin, 'analyst', 'analyst')
@@ -89,4 +107,5 @@ e2e.main(async () => {
   say('indexed')
   await duringAnswer(analyst)
   await afterApproval(analyst, approver)
+  await duringCall(analyst, approver)
 })

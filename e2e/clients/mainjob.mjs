@@ -94,7 +94,7 @@ e2e.main(async () => {
   const { eventCursor } = await approver.query('{ eventCursor }')
   const requests = approver.watch('approvalEvents', e2e.approvalEvents, { after: eventCursor })
 
-  const content = `${settings.question} Then /http_request ${JSON.stringify({ method: 'GET', url: settings.toolUrl })}`
+  const content = `${settings.question} Then /http_request ${JSON.stringify({ method: 'GET', url: settings.toolUrl + '/tide' })}`
   const { sendMessage } = await analyst.mutate(
     'mutation ($input: SendMessageInput!) { sendMessage(input: $input) { message { id } reply { id status } } }',
     { input: { sessionId: session.id, content } },

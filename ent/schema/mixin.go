@@ -86,7 +86,6 @@ func ref(column, name, comment string) *fieldUUID {
 type fieldUUID struct {
 	column, name, comment        string
 	optional, immutable, unique_ bool
-	skip                         bool
 }
 
 func (f *fieldUUID) opt() *fieldUUID    { f.optional = true; return f }

@@ -15,9 +15,9 @@ import (
 type CursorState int
 
 const (
-	// CursorOK: the cursor is of the present stream. Replay may still find it expired.
+	// CursorOK means that the cursor is of the present stream. Replay may still find it expired.
 	CursorOK CursorState = iota
-	// CursorExpired: the stream it belongs to is gone; the subscriber gets a GAP.
+	// CursorExpired means that the stream it belongs to is gone; the subscriber gets a GAP.
 	CursorExpired
 )
 

@@ -148,5 +148,5 @@ func (l *natsLog) Tracef(string, ...any)      {}
 func (l *natsLog) Fatalf(f string, v ...any) {
 	s := fmt.Sprintf(f, v...)
 	l.fatal.Store(&s)
-	l.log.Error("nats: " + s)
+	l.log.Error("the embedded event bus failed", "error", s)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -61,7 +62,7 @@ func (e endpoint) serve(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 	defer x.buf.release()
 	defer func() {
 		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler || x.wrote {
+			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) || x.wrote {
 				panic(v)
 			}
 			x.refuse(http.StatusInternalServerError, e.recover(r.Context(), v))
@@ -184,7 +185,7 @@ func (x *exchange) write(status int, resp *graphql.Response) {
 	x.wrote = true
 	x.w.WriteHeader(status)
 	// A failed write means the client has gone: there is nobody left to tell.
-	_, _ = x.w.Write(b)
+	_, _ = x.w.Write(b) //nolint:gosec // JSON, sent as JSON with nosniff
 }
 
 func comma(b []byte) []byte {

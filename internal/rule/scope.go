@@ -53,8 +53,10 @@ func when(ok bool, s Scope) Scope {
 	return nothing
 }
 
-// All says that every row matches; None that no row does.
-func (s Scope) All() bool  { return s.expr == everything.expr }
+// All says that every row matches.
+func (s Scope) All() bool { return s.expr == everything.expr }
+
+// None says that no row does.
 func (s Scope) None() bool { return s.expr == "" }
 
 // SQL renders the scope for the table alias, with arguments numbered from first.

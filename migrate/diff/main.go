@@ -90,7 +90,7 @@ func diff(ctx context.Context, dir, name string) (err error) {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o711); err != nil { // the database's account must pass through
+	if err := os.Chmod(tmp, 0o711); err != nil { //nolint:gosec // the database's account must pass through
 		return err
 	}
 	cluster, err := pglocal.Start(ctx, pglocal.Config{Dir: tmp + "/pg", Throwaway: true})

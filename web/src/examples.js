@@ -28,7 +28,7 @@ export const examples = [
   {
     who: 'analyst',
     title: 'Watch documents being indexed',
-    hint: 'Run it, then add another document in a second tab of the editor.',
+    hint: 'Run it, then choose a file with “Upload”.',
     query: `subscription WatchDocuments($after: EventCursor) {
   documentEvents(after: $after) { cursor at status progress gap document { id title chunkCount processingError } }
 }
@@ -58,23 +58,6 @@ export const examples = [
   },
   {
     who: 'analyst',
-    title: 'Watch the conversation',
-    hint: 'Leave it running here and send messages from a second browser tab, or send first: it begins before the message.',
-    query: `subscription WatchConversation($sessionId: ID!, $after: EventCursor) {
-  chatEvents(sessionId: $sessionId, after: $after) {
-    __typename
-    ... on Event { cursor at }
-    ... on ChatTokenDelta { messageId attempt offset text }
-    ... on ChatMessageEvent { kind message { id role status attempt content citations { documentId start end quote } } }
-    ... on ChatToolEvent { execution { id status argsHash approvalId tool { name } } approval { id state } }
-    ... on ChatGap { reason }
-  }
-}
-`,
-    variables: { sessionId: '$sessionId', after: '$after' },
-  },
-  {
-    who: 'analyst',
     title: 'Ask a question',
     query: `mutation Ask($input: SendMessageInput!) {
   sendMessage(input: $input) { eventCursor message { id } reply { id status } }
@@ -96,6 +79,23 @@ export const examples = [
         content: 'Who keeps the key? Then /http_request {"method": "GET", "url": "https://example.com/"}',
       },
     },
+  },
+  {
+    who: 'analyst',
+    title: 'Watch the conversation',
+    hint: 'It begins before the last message and goes on live, until you stop it or open another example.',
+    query: `subscription WatchConversation($sessionId: ID!, $after: EventCursor) {
+  chatEvents(sessionId: $sessionId, after: $after) {
+    __typename
+    ... on Event { cursor at }
+    ... on ChatTokenDelta { messageId attempt offset text }
+    ... on ChatMessageEvent { kind message { id role status attempt content citations { documentId start end quote } } }
+    ... on ChatToolEvent { execution { id status argsHash approvalId tool { name } } approval { id state } }
+    ... on ChatGap { reason }
+  }
+}
+`,
+    variables: { sessionId: '$sessionId', after: '$after' },
   },
   {
     who: 'analyst',

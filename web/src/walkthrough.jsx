@@ -1,4 +1,5 @@
 // The panel of examples, as a GraphiQL plugin.
+import { parse, print } from 'graphql'
 import { useGraphiQL, useGraphiQLActions } from '@graphiql/react'
 import { examples } from './examples.js'
 import { fill } from './known.js'
@@ -15,15 +16,17 @@ function Icon() {
 }
 
 function Content() {
-  const { addTab, updateActiveTabValues } = useGraphiQLActions()
+  const { addTab, stop, updateActiveTabValues } = useGraphiQLActions()
   const { queryEditor, variableEditor } = useGraphiQL(({ queryEditor, variableEditor }) => ({ queryEditor, variableEditor }))
 
   const open = (example) => {
+    const query = print(parse(example.query)) + '\n' // one field a line
     const variables = JSON.stringify(fill(example.variables), null, 2)
+    stop() // or a subscription would write into the new tab
     addTab()
-    queryEditor?.setValue(example.query)
+    queryEditor?.setValue(query)
     variableEditor?.setValue(variables)
-    updateActiveTabValues({ query: example.query, variables })
+    updateActiveTabValues({ query, variables })
   }
   return (
     <section className="walkthrough" aria-label="Examples">

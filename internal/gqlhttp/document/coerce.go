@@ -34,7 +34,7 @@ func (c coercer) value(path string, typ *ast.Type, v any) error {
 		return c.list(path, typ.Elem, v)
 	}
 	def := c.schema.Types[typ.NamedType]
-	ok := true
+	var ok bool
 	switch def.Kind {
 	case ast.Enum:
 		s, isText := v.(string)

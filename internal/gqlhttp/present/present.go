@@ -114,10 +114,10 @@ func present(ctx context.Context, log *slog.Logger, err error, g *gqlerror.Error
 
 // foreign translates what gqlgen's and entgql's own code builds as finished errors.
 func foreign(g *gqlerror.Error) *errs.Error {
-	switch code, _ := g.Extensions["code"].(string); {
-	case code == "NOT_FOUND":
+	switch code, _ := g.Extensions["code"].(string); code {
+	case "NOT_FOUND":
 		return errs.Missing("object")
-	case code == "INVALID_PAGINATION":
+	case "INVALID_PAGINATION":
 		return errs.New(errs.BadUserInput, "Ask for first or last, not both, with a size in the allowed range.")
 	}
 	return nil

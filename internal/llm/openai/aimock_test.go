@@ -96,7 +96,7 @@ func aimock(t *testing.T) string {
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		for range urls { //nolint:revive // until its output ends
+		for range urls {
 		}
 		_ = cmd.Wait() // killed: the error says only that
 	})

@@ -109,10 +109,7 @@ func abbreviation(s string) bool {
 	case "e.g", "i.e", "etc", "no", "nos", "art", "sec", "cf", "vs", "mr", "mrs", "ms", "dr", "prof", "inc", "ltd", "fig", "p", "pp", "para":
 		return true
 	}
-	if utf8.RuneCountInString(w) == 1 {
-		return true
-	}
-	return false
+	return utf8.RuneCountInString(w) == 1
 }
 
 // Score is how well a sentence answers the words of a query; 0 without a common word.

@@ -33,7 +33,7 @@ const maxID = 256 // bytes
 
 // A malformed message. The sentence is the reason of close 4400 and repeats nothing the client sent.
 //
-//nolint:revive,staticcheck // sentences for a person, shown as they are
+//nolint:staticcheck // sentences for a person, shown as they are
 var (
 	errUTF8    = errors.New("The message is not valid UTF-8.")
 	errObject  = errors.New("The message is not a JSON object.")

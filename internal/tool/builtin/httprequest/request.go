@@ -60,7 +60,7 @@ func (g *guard) target(u *url.URL) error {
 	switch {
 	case u.Scheme == "http" && !g.allowHTTP && !excepted:
 		return tool.Fail("Only https is allowed; plain http can be read on the way.")
-	case !excepted && g.allowPrivate == nil && !(u.Scheme == "https" && port == 443 || u.Scheme == "http" && port == 80):
+	case !excepted && g.allowPrivate == nil && (u.Scheme != "https" || port != 443) && (u.Scheme != "http" || port != 80):
 		return tool.Fail("Only the standard port of the scheme is allowed.")
 	}
 	return nil
