@@ -1,0 +1,201 @@
+//go:build linux
+
+// Bench measures the server against the floor (bench/floor): it starts a private database, fills it, runs both programs
+// on loopback and drives them in turn. Everything is bounded, stops by itself and is removed. It writes
+// docs/performance.md and ends with status 1 when a mark is missed. Run it by `make bench`; -cpuprofile keeps a profile
+// of the server for each workload.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"cdsa.dev/cdsa/internal/config"
+)
+
+// limit is the longest run.
+const limit = 10 * time.Minute
+
+var (
+	binFlag     = flag.String("bin", "bin/cdsa", "the server's program")
+	docFlag     = flag.String("doc", "docs/performance.md", "where the report goes; empty: nowhere")
+	onlyFlag    = flag.String("only", "", "measure only workloads whose name contains this; writes no report")
+	profileFlag = flag.String("cpuprofile", "", "folder for CPU profiles of the server, one a workload")
+)
+
+func main() {
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ok, err := run(ctx)
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	case !ok:
+		fmt.Fprintln(os.Stderr, "bench: a mark was missed")
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) (ok bool, err error) {
+	bin, err := filepath.Abs(*binFlag)
+	if err != nil {
+		return false, err
+	}
+	if _, err := os.Stat(bin); err != nil {
+		return false, fmt.Errorf("%w: run it by `make bench`", err)
+	}
+	begun := time.Now()
+	r, err := openRig(ctx, bin)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, r.close(ctx)) }()
+	w, err := r.prepare(ctx)
+	if err != nil {
+		return false, err
+	}
+	fmt.Printf("prepared in %v\n", time.Since(begun).Round(time.Second))
+	rep := report{bin: bin}
+	if err := r.measureAll(ctx, w, &rep); err != nil {
+		return false, err
+	}
+	rep.took = time.Since(begun)
+	fmt.Print(rep.table())
+	if *docFlag != "" && *onlyFlag == "" {
+		if err := os.WriteFile(*docFlag, []byte(rep.document()), 0o644); err != nil { //nolint:gosec // a document
+			return false, err
+		}
+	}
+	return rep.ok(), nil
+}
+
+// prepare migrates by a first start, seeds, and starts both programs.
+func (r *rig) prepare(ctx context.Context) (*world, error) {
+	if err := r.startServer(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.server.stop(); err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(r.settings("127.0.0.1:0"))
+	if err != nil {
+		return nil, err
+	}
+	key, err := cfg.AuditKey()
+	if err != nil {
+		return nil, err
+	}
+	w, err := r.seed(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("seed: %w", err)
+	}
+	if err := r.startServer(ctx); err != nil {
+		return nil, err
+	}
+	return w, r.startFloor(ctx)
+}
+
+func wanted(name string) bool { return strings.Contains(name, *onlyFlag) }
+
+func (r *rig) measureAll(ctx context.Context, w *world, rep *report) error {
+	if err := pause(ctx, 3*time.Second); err != nil { // after the start
+		return err
+	}
+	var err error
+	if rep.memory.idle, err = rss(r.server.pid()); err != nil {
+		return err
+	}
+	tokens, err := r.signIn(ctx)
+	if err != nil {
+		return err
+	}
+	byID, err := r.sessionByID(ctx, w, tokens)
+	if err != nil {
+		return err
+	}
+	lists, err := r.sessionsWithMessages(ctx, tokens)
+	if err != nil {
+		return err
+	}
+	audit, err := r.audit(ctx, tokens)
+	if err != nil {
+		return err
+	}
+	if rep.statements, err = r.statements(ctx, func() error {
+		_, err := drive(ctx, r.server.url, time.Minute, 1, func(i int) call { return lists.next[serverSide](0, i) })
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, wl := range []workload{byID, lists, audit, r.send(w, tokens)} {
+		if !wanted(wl.name) {
+			continue
+		}
+		stop := r.profile(ctx, wl.name, 2*time.Duration(wl.pairs)*wl.slice)
+		res, err := r.measure(ctx, wl)
+		if err = errors.Join(err, stop()); err != nil {
+			return err
+		}
+		rep.add(res)
+	}
+	if !wanted("fan-out") {
+		return nil
+	}
+	stop := r.profile(ctx, "fan-out", 20*time.Second)
+	res, err := r.fanOut(ctx, w, tokens)
+	if err = errors.Join(err, stop()); err != nil {
+		return fmt.Errorf("fan-out: %w", err)
+	}
+	rep.add(res)
+	if err := r.server.stop(); err != nil {
+		return err
+	}
+	if err := r.startServer(ctx); err != nil {
+		return err
+	}
+	if rep.memory.perConnection, err = r.idleSubscriptions(ctx, tokens, w); err != nil {
+		return fmt.Errorf("idle subscriptions: %w", err)
+	}
+	return nil
+}
+
+// profile takes a CPU profile of the server while a workload runs, when one is wanted; stop waits for it.
+func (r *rig) profile(ctx context.Context, name string, d time.Duration) (stop func() error) {
+	if *profileFlag == "" {
+		return func() error { return nil }
+	}
+	done := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", r.server.url, int(d.Seconds())), nil)
+		if err != nil {
+			done <- err
+			return
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer func() { _ = res.Body.Close() }() // read to its end
+		b, err := io.ReadAll(res.Body)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(*profileFlag, strings.ReplaceAll(name, " ", "-")+".pprof"), b, 0o600)
+		}
+		done <- err
+	}()
+	return func() error { return <-done }
+}
