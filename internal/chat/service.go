@@ -4,6 +4,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -103,7 +104,7 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, in Settings) (*ent.C
 	if err := s.check(&in); err != nil {
 		return nil, err
 	}
-	return uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (*ent.ChatSession, error) {
+	updated, err := uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (*ent.ChatSession, error) {
 		c, err := ownSession(ctx, tx, id)
 		if err != nil {
 			return nil, err
@@ -131,6 +132,7 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, in Settings) (*ent.C
 		tx.Audit(audit.Entry{Action: enum.AuditActionChatSessionUpdated, Resource: "ChatSession", ResourceID: id, SessionID: id, Details: map[string]any{"changed": in.names()}})
 		return c, nil
 	})
+	return updated, s.refused(ctx, "update", id, err)
 }
 
 func (in Settings) names() []string {
@@ -200,6 +202,21 @@ func ownSession(ctx context.Context, tx *uow.Tx, id uuid.UUID) (*ent.ChatSession
 	return c, nil
 }
 
+// refused audits a denial outside its rolled-back unit of work; any other error passes through.
+func (s *Service) refused(ctx context.Context, doing string, id uuid.UUID, err error) error {
+	if !errs.Is(err, errs.Forbidden) {
+		return err
+	}
+	e := audit.Entry{
+		Action: enum.AuditActionPermissionDenied, Resource: "ChatSession", ResourceID: id, Failed: true, Error: string(errs.Forbidden),
+		Details: map[string]any{"operation": doing},
+	}
+	if rerr := s.Store.Audit.Record(ctx, e); rerr != nil {
+		return errors.Join(rerr, err)
+	}
+	return err
+}
+
 // Delete removes the caller's conversation and its messages, after stopping what runs in it. Tool calls, approvals and
 // audit rows stay. NOT_FOUND, FORBIDDEN. Audited as CHAT_SESSION_DELETED.
 func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
@@ -253,7 +270,7 @@ func (s *Service) Send(ctx context.Context, in Message) (Sent, error) {
 	position := s.Position()
 	sent, err := uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (Sent, error) { return s.send(ctx, tx, in) })
 	if err != nil {
-		return Sent{}, err
+		return Sent{}, s.refused(ctx, "send", in.SessionID, err)
 	}
 	sent.Position = position
 	return sent, nil
@@ -387,7 +404,7 @@ func (s *Service) Cancel(ctx context.Context, sessionID uuid.UUID) (*ent.ChatMes
 		return err
 	})
 	if err != nil || reply == nil {
-		return nil, err
+		return nil, s.refused(ctx, "cancel", sessionID, err)
 	}
 	if err := s.Tools.CancelReply(ctx, reply.ID); err != nil {
 		return nil, err
