@@ -21,7 +21,12 @@ main(async () => {
   page.on('console', (message) => ['error', 'warning'].includes(message.type()) && wrong.push(`${message.type()}: ${message.text()}`))
   page.on('pageerror', (error) => wrong.push(`uncaught: ${error.message}`))
   page.on('request', (r) => watch(r.url()))
-  page.on('websocket', (socket) => watch(socket.url()))
+  const sockets = new Set()
+  page.on('websocket', (socket) => {
+    watch(socket.url())
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+  })
   page.on('worker', (worker) => watch(worker.url()))
 
   await page.goto(settings.url + '/')
@@ -62,6 +67,7 @@ main(async () => {
   await page.getByRole('button', { name: 'Watch documents being indexed' }).click()
   await run()
   await page.locator('.socket.open').waitFor()
+  await page.waitForTimeout(4000) // longer than an access token lives here
   const admin = await login(settings.adminEmail, settings.password)
   const input = { title: 'Seen in the browser', content: 'The emergency generator of the lighthouse starts when the mains fail.' }
   await request(admin.token, 'mutation ($input: CreateDocumentInput!) { createDocument(input: $input) { id } }', { input })
@@ -87,13 +93,21 @@ main(async () => {
   await page.locator('input[type=file]').setInputFiles({ name: 'tides.txt', mimeType: 'text/plain', buffer: Buffer.from('The tide turns twice a day.') })
   await page.locator('.bar output').filter({ hasText: 'being indexed' }).waitFor()
 
-  // A reload keeps the account, a sign-out forgets everything.
+  // A reload keeps the account, a sign-out ends and forgets everything.
   await page.reload()
+  sockets.clear() // a page that is gone tells nothing of its sockets
   await page.locator('#account').waitFor()
+  await page.getByRole('button', { name: 'Watch documents being indexed' }).click()
+  await run()
+  await page.locator('.socket.open').waitFor()
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByText('Sign in to have the schema').waitFor()
   assert.equal(await page.evaluate(() => JSON.stringify(Object.entries(sessionStorage)).includes('eyJ')), false)
   assert.equal(await page.evaluate(() => localStorage.length), 0)
+  for (let tries = 0; sockets.size > 0; tries++) {
+    assert.ok(tries < 100, 'the socket outlived the sign-out')
+    await page.waitForTimeout(50)
+  }
   await browser.close()
   assert.deepEqual(wrong, [])
 })

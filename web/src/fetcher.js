@@ -2,7 +2,7 @@
 // that comes back by itself and goes on after the last event it saw.
 import { createClient } from 'graphql-ws'
 import { getOperationAST, parse } from 'graphql'
-import { account, post, token } from './session.js'
+import { account, post, subscribe, token } from './session.js'
 import { remember } from './known.js'
 
 const shown = 200 // events kept of one subscription
@@ -43,6 +43,15 @@ const client = createClient({
   },
 })
 
+// Subscriptions end with the account they were made for, and the socket with the last of them.
+const running = new Set()
+let owner = account()?.id
+subscribe(() => {
+  if (account()?.id === owner) return
+  owner = account()?.id
+  for (const subscription of running) subscription.unsubscribe()
+})
+
 export function fetcher({ query, variables, operationName }) {
   const operation = find(query, operationName)
   const payload = { query, variables, operationName: operation?.name?.value ?? (operationName || undefined) }
@@ -65,6 +74,13 @@ async function run(payload) {
   return result
 }
 
+// position is where the event stream is now: a subscription that begins after it loses nothing when its connection
+// breaks before the first event.
+async function position() {
+  const { data } = await post({ query: '{ eventCursor }' }, await token())
+  return data?.eventCursor ?? null
+}
+
 // watch gives an observable of everything received so far, newest event first. Deltas of an answer are also joined.
 function watch(payload, operation) {
   const resumes = operation.variableDefinitions?.some(({ variable }) => variable.name.value === 'after')
@@ -73,20 +89,35 @@ function watch(payload, operation) {
       const events = []
       const answers = new Map()
       let count = 0
-      const unsubscribe = client.subscribe(payload, {
-        next(result) {
-          remember(result.data)
-          const event = result.data && Object.values(result.data)[0]
-          // graphql-ws sends this same object again after a reconnect.
-          if (resumes && event?.cursor) payload.variables = { ...payload.variables, after: event.cursor }
-          events.unshift(result.errors ? result : result.data)
-          events.length = Math.min(events.length, shown)
-          observer.next({ received: ++count, ...join(answers, event), events: [...events] })
+      let stop = null
+      let isOver = false
+      const begin = async () => {
+        if (resumes && !payload.variables?.after) payload.variables = { ...payload.variables, after: await position() }
+        if (isOver) return
+        stop = client.subscribe(payload, {
+          next(result) {
+            remember(result.data)
+            const event = result.data && Object.values(result.data)[0]
+            // graphql-ws sends this same object again after a reconnect.
+            if (resumes && event?.cursor) payload.variables = { ...payload.variables, after: event.cursor }
+            events.unshift(result.errors ? result : result.data)
+            events.length = Math.min(events.length, shown)
+            observer.next({ received: ++count, ...join(answers, event), events: [...events] })
+          },
+          error: (problem) => observer.error(sentence(problem)),
+          complete: () => observer.complete(),
+        })
+      }
+      begin().catch((problem) => observer.error(sentence(problem)))
+      const subscription = {
+        unsubscribe() {
+          isOver = true
+          running.delete(subscription)
+          stop?.()
         },
-        error: (problem) => observer.error(sentence(problem)),
-        complete: () => observer.complete(),
-      })
-      return { unsubscribe }
+      }
+      running.add(subscription)
+      return subscription
     },
   }
 }
@@ -94,8 +125,8 @@ function watch(payload, operation) {
 // join appends a delta to its answer; a higher attempt begins anew, and the stored message has the last word.
 function join(answers, event) {
   if (event?.text !== undefined && event.messageId) {
-    const so_far = answers.get(event.messageId)
-    const text = so_far && so_far.attempt === event.attempt ? so_far.text.slice(0, event.offset) + event.text : event.text
+    const before = answers.get(event.messageId)
+    const text = before && before.attempt === event.attempt ? before.text.slice(0, event.offset) + event.text : event.text
     answers.set(event.messageId, { attempt: event.attempt, text })
   } else if (event?.message?.role === 'ASSISTANT' && event.message.content && event.kind !== 'STARTED') {
     answers.set(event.message.id, { attempt: event.message.attempt, text: event.message.content })
