@@ -112,7 +112,7 @@ func dropHandWritten(_ *gen.Graph, s *ast.Schema) error {
 
 var (
 	hasRE = regexp.MustCompile(`^has[A-Z]`)
-	idRE  = regexp.MustCompile(`ID(In|NotIn|NEQ|GT|GTE|LT|LTE|IsNil|NotNil)?$`)
+	idRE  = regexp.MustCompile(`ID(In|NotIn|NEQ|GT|GTE|LT|LTE|IsNil|NotNil|Contains|HasPrefix|HasSuffix|EqualFold|ContainsFold)?$`)
 )
 
 // shapeInputs takes filters over edges away (they are under no policy) and spells ids as the contract does.

@@ -149,7 +149,7 @@ func (_q *AuditLogQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 				selectedFields = append(selectedFields, auditlog.FieldRetentionDays)
 				fieldSeen[auditlog.FieldRetentionDays] = struct{}{}
 			}
-		case "requestID":
+		case "requestId":
 			if _, ok := fieldSeen[auditlog.FieldRequestID]; !ok {
 				selectedFields = append(selectedFields, auditlog.FieldRequestID)
 				fieldSeen[auditlog.FieldRequestID] = struct{}{}

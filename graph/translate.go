@@ -57,6 +57,11 @@ func (r *Resolver) node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
 			return x, err
 		}
 	}
+	if t, _ := uid.Of(id); t == uid.AuditLog {
+		if err := r.viewed(ctx); err != nil {
+			return nil, err
+		}
+	}
 	n, err := r.Client.Noder(ctx, id, ent.WithNodeType(tableOf))
 	if ent.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // likewise

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"entgo.io/contrib/entgql"
 	"entgo.io/ent"
 	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/edge"
@@ -36,7 +37,7 @@ func (AuditLog) Fields() []ent.Field {
 		ref("tool_execution_id", "toolExecutionId", "The tool call it belongs to.").opt().fixed(),
 		field.Bool("sensitive_data").Default(false).Immutable().Comment("Whether confidential data was touched."),
 		field.Int("retention_days").Default(365).Immutable().Comment("Days the row is kept at least."),
-		field.String("request_id").Default("").SchemaType(textType()).Immutable().Comment("The request it happened in."),
+		field.String("request_id").Default("").SchemaType(textType()).Immutable().Annotations(entgql.Annotation{Mapping: []string{"requestId"}}).Comment("The request it happened in."),
 		field.Enum("actor_kind").GoType(enum.ActorKind("")).SchemaType(textType()).Immutable().Annotations(gql("ActorKind")).Comment("Whether a person, the assistant or the system acted."),
 	}
 }

@@ -2108,13 +2108,13 @@ func (ec *executionContext) fieldContext_AuditLog_retentionDays(_ context.Contex
 	return graphql.NewScalarFieldContext("AuditLog", field, false, false, "Int")
 }
 
-func (ec *executionContext) _AuditLog_requestID(ctx context.Context, field graphql.CollectedField, obj *ent.AuditLog) (ret graphql.Marshaler) {
+func (ec *executionContext) _AuditLog_requestId(ctx context.Context, field graphql.CollectedField, obj *ent.AuditLog) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
 		ec.OperationContext,
 		field,
 		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-			return ec.fieldContext_AuditLog_requestID(ctx, field)
+			return ec.fieldContext_AuditLog_requestId(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
 			return obj.RequestID, nil
@@ -2127,7 +2127,7 @@ func (ec *executionContext) _AuditLog_requestID(ctx context.Context, field graph
 		true,
 	)
 }
-func (ec *executionContext) fieldContext_AuditLog_requestID(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+func (ec *executionContext) fieldContext_AuditLog_requestId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("AuditLog", field, false, false, "String")
 }
 
@@ -15468,7 +15468,7 @@ func (ec *executionContext) unmarshalInputAuditLogWhereInput(ctx context.Context
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"not", "and", "or", "id", "idNEQ", "idIn", "idNotIn", "idGT", "idGTE", "idLT", "idLTE", "createdAt", "createdAtNEQ", "createdAtIn", "createdAtNotIn", "createdAtGT", "createdAtGTE", "createdAtLT", "createdAtLTE", "userId", "userIdNEQ", "userIdIn", "userIdNotIn", "userIdIsNil", "userIdNotNil", "action", "actionNEQ", "actionIn", "actionNotIn", "resourceType", "resourceTypeNEQ", "resourceTypeIn", "resourceTypeNotIn", "resourceTypeGT", "resourceTypeGTE", "resourceTypeLT", "resourceTypeLTE", "resourceTypeContains", "resourceTypeHasPrefix", "resourceTypeHasSuffix", "resourceTypeEqualFold", "resourceTypeContainsFold", "resourceId", "resourceIdNEQ", "resourceIdIn", "resourceIdNotIn", "resourceIdGT", "resourceIdGTE", "resourceIdLT", "resourceIdLTE", "resourceIdIsNil", "resourceIdNotNil", "sessionId", "sessionIdNEQ", "sessionIdIn", "sessionIdNotIn", "sessionIdGT", "sessionIdGTE", "sessionIdLT", "sessionIdLTE", "sessionIdIsNil", "sessionIdNotNil", "success", "successNEQ", "toolExecutionId", "toolExecutionIdNEQ", "toolExecutionIdIn", "toolExecutionIdNotIn", "toolExecutionIdIsNil", "toolExecutionIdNotNil", "sensitiveData", "sensitiveDataNEQ", "retentionDays", "retentionDaysNEQ", "retentionDaysIn", "retentionDaysNotIn", "retentionDaysGT", "retentionDaysGTE", "retentionDaysLT", "retentionDaysLTE", "requestId", "requestIdNEQ", "requestIdIn", "requestIdNotIn", "requestIdGT", "requestIdGTE", "requestIdLT", "requestIdLTE", "requestIDContains", "requestIDHasPrefix", "requestIDHasSuffix", "requestIDEqualFold", "requestIDContainsFold", "actorKind", "actorKindNEQ", "actorKindIn", "actorKindNotIn"}
+	fieldsInOrder := [...]string{"not", "and", "or", "id", "idNEQ", "idIn", "idNotIn", "idGT", "idGTE", "idLT", "idLTE", "createdAt", "createdAtNEQ", "createdAtIn", "createdAtNotIn", "createdAtGT", "createdAtGTE", "createdAtLT", "createdAtLTE", "userId", "userIdNEQ", "userIdIn", "userIdNotIn", "userIdIsNil", "userIdNotNil", "action", "actionNEQ", "actionIn", "actionNotIn", "resourceType", "resourceTypeNEQ", "resourceTypeIn", "resourceTypeNotIn", "resourceTypeGT", "resourceTypeGTE", "resourceTypeLT", "resourceTypeLTE", "resourceTypeContains", "resourceTypeHasPrefix", "resourceTypeHasSuffix", "resourceTypeEqualFold", "resourceTypeContainsFold", "resourceId", "resourceIdNEQ", "resourceIdIn", "resourceIdNotIn", "resourceIdGT", "resourceIdGTE", "resourceIdLT", "resourceIdLTE", "resourceIdIsNil", "resourceIdNotNil", "sessionId", "sessionIdNEQ", "sessionIdIn", "sessionIdNotIn", "sessionIdGT", "sessionIdGTE", "sessionIdLT", "sessionIdLTE", "sessionIdIsNil", "sessionIdNotNil", "success", "successNEQ", "toolExecutionId", "toolExecutionIdNEQ", "toolExecutionIdIn", "toolExecutionIdNotIn", "toolExecutionIdIsNil", "toolExecutionIdNotNil", "sensitiveData", "sensitiveDataNEQ", "retentionDays", "retentionDaysNEQ", "retentionDaysIn", "retentionDaysNotIn", "retentionDaysGT", "retentionDaysGTE", "retentionDaysLT", "retentionDaysLTE", "requestId", "requestIdNEQ", "requestIdIn", "requestIdNotIn", "requestIdGT", "requestIdGTE", "requestIdLT", "requestIdLTE", "requestIdContains", "requestIdHasPrefix", "requestIdHasSuffix", "requestIdEqualFold", "requestIdContainsFold", "actorKind", "actorKindNEQ", "actorKindIn", "actorKindNotIn"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -16091,36 +16091,36 @@ func (ec *executionContext) unmarshalInputAuditLogWhereInput(ctx context.Context
 				return it, err
 			}
 			it.RequestIDLTE = data
-		case "requestIDContains":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIDContains"))
+		case "requestIdContains":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIdContains"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.RequestIDContains = data
-		case "requestIDHasPrefix":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIDHasPrefix"))
+		case "requestIdHasPrefix":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIdHasPrefix"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.RequestIDHasPrefix = data
-		case "requestIDHasSuffix":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIDHasSuffix"))
+		case "requestIdHasSuffix":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIdHasSuffix"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.RequestIDHasSuffix = data
-		case "requestIDEqualFold":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIDEqualFold"))
+		case "requestIdEqualFold":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIdEqualFold"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.RequestIDEqualFold = data
-		case "requestIDContainsFold":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIDContainsFold"))
+		case "requestIdContainsFold":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestIdContainsFold"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
@@ -19727,7 +19727,7 @@ func (ec *executionContext) unmarshalInputEmbeddingModelWhereInput(ctx context.C
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"not", "and", "or", "id", "idNEQ", "idIn", "idNotIn", "idGT", "idGTE", "idLT", "idLTE", "createdAt", "createdAtNEQ", "createdAtIn", "createdAtNotIn", "createdAtGT", "createdAtGTE", "createdAtLT", "createdAtLTE", "updatedAt", "updatedAtNEQ", "updatedAtIn", "updatedAtNotIn", "updatedAtGT", "updatedAtGTE", "updatedAtLT", "updatedAtLTE", "name", "nameNEQ", "nameIn", "nameNotIn", "nameGT", "nameGTE", "nameLT", "nameLTE", "nameContains", "nameHasPrefix", "nameHasSuffix", "nameEqualFold", "nameContainsFold", "provider", "providerNEQ", "providerIn", "providerNotIn", "modelId", "modelIdNEQ", "modelIdIn", "modelIdNotIn", "modelIdGT", "modelIdGTE", "modelIdLT", "modelIdLTE", "modelIDContains", "modelIDHasPrefix", "modelIDHasSuffix", "modelIDEqualFold", "modelIDContainsFold", "dimension", "dimensionNEQ", "dimensionIn", "dimensionNotIn", "dimensionGT", "dimensionGTE", "dimensionLT", "dimensionLTE", "maxTokens", "maxTokensNEQ", "maxTokensIn", "maxTokensNotIn", "maxTokensGT", "maxTokensGTE", "maxTokensLT", "maxTokensLTE", "isActive", "isActiveNEQ", "isDefault", "isDefaultNEQ"}
+	fieldsInOrder := [...]string{"not", "and", "or", "id", "idNEQ", "idIn", "idNotIn", "idGT", "idGTE", "idLT", "idLTE", "createdAt", "createdAtNEQ", "createdAtIn", "createdAtNotIn", "createdAtGT", "createdAtGTE", "createdAtLT", "createdAtLTE", "updatedAt", "updatedAtNEQ", "updatedAtIn", "updatedAtNotIn", "updatedAtGT", "updatedAtGTE", "updatedAtLT", "updatedAtLTE", "name", "nameNEQ", "nameIn", "nameNotIn", "nameGT", "nameGTE", "nameLT", "nameLTE", "nameContains", "nameHasPrefix", "nameHasSuffix", "nameEqualFold", "nameContainsFold", "provider", "providerNEQ", "providerIn", "providerNotIn", "modelId", "modelIdNEQ", "modelIdIn", "modelIdNotIn", "modelIdGT", "modelIdGTE", "modelIdLT", "modelIdLTE", "modelIdContains", "modelIdHasPrefix", "modelIdHasSuffix", "modelIdEqualFold", "modelIdContainsFold", "dimension", "dimensionNEQ", "dimensionIn", "dimensionNotIn", "dimensionGT", "dimensionGTE", "dimensionLT", "dimensionLTE", "maxTokens", "maxTokensNEQ", "maxTokensIn", "maxTokensNotIn", "maxTokensGT", "maxTokensGTE", "maxTokensLT", "maxTokensLTE", "isActive", "isActiveNEQ", "isDefault", "isDefaultNEQ"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -20098,36 +20098,36 @@ func (ec *executionContext) unmarshalInputEmbeddingModelWhereInput(ctx context.C
 				return it, err
 			}
 			it.ModelIDLTE = data
-		case "modelIDContains":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIDContains"))
+		case "modelIdContains":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIdContains"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.ModelIDContains = data
-		case "modelIDHasPrefix":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIDHasPrefix"))
+		case "modelIdHasPrefix":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIdHasPrefix"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.ModelIDHasPrefix = data
-		case "modelIDHasSuffix":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIDHasSuffix"))
+		case "modelIdHasSuffix":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIdHasSuffix"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.ModelIDHasSuffix = data
-		case "modelIDEqualFold":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIDEqualFold"))
+		case "modelIdEqualFold":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIdEqualFold"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
 			}
 			it.ModelIDEqualFold = data
-		case "modelIDContainsFold":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIDContainsFold"))
+		case "modelIdContainsFold":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("modelIdContainsFold"))
 			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
 			if err != nil {
 				return it, err
@@ -28496,8 +28496,8 @@ func (ec *executionContext) _AuditLog(ctx context.Context, sel ast.SelectionSet,
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
-		case "requestID":
-			out.Values[i] = ec._AuditLog_requestID(ctx, field, obj)
+		case "requestId":
+			out.Values[i] = ec._AuditLog_requestId(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}

@@ -1051,7 +1051,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.AuditLog.IPAddress(childComplexity), true
-	case "AuditLog.requestID":
+	case "AuditLog.requestId":
 		if e.ComplexityRoot.AuditLog.RequestID == nil {
 			break
 		}
@@ -5621,7 +5621,7 @@ type AuditLog implements Node {
   """
   The request it happened in.
   """
-  requestID: String!
+  requestId: String!
   """
   Whether a person, the assistant or the system acted.
   """
@@ -5813,11 +5813,11 @@ input AuditLogWhereInput {
   requestIdGTE: String
   requestIdLT: String
   requestIdLTE: String
-  requestIDContains: String
-  requestIDHasPrefix: String
-  requestIDHasSuffix: String
-  requestIDEqualFold: String
-  requestIDContainsFold: String
+  requestIdContains: String
+  requestIdHasPrefix: String
+  requestIdHasSuffix: String
+  requestIdEqualFold: String
+  requestIdContainsFold: String
   """
   actor_kind field predicates
   """
@@ -7584,11 +7584,11 @@ input EmbeddingModelWhereInput {
   modelIdGTE: String
   modelIdLT: String
   modelIdLTE: String
-  modelIDContains: String
-  modelIDHasPrefix: String
-  modelIDHasSuffix: String
-  modelIDEqualFold: String
-  modelIDContainsFold: String
+  modelIdContains: String
+  modelIdHasPrefix: String
+  modelIdHasSuffix: String
+  modelIdEqualFold: String
+  modelIdContainsFold: String
   """
   dimension field predicates
   """
@@ -11980,8 +11980,8 @@ func (ec *executionContext) childFields_AuditLog(ctx context.Context, field grap
 		return ec.fieldContext_AuditLog_sensitiveData(ctx, field)
 	case "retentionDays":
 		return ec.fieldContext_AuditLog_retentionDays(ctx, field)
-	case "requestID":
-		return ec.fieldContext_AuditLog_requestID(ctx, field)
+	case "requestId":
+		return ec.fieldContext_AuditLog_requestId(ctx, field)
 	case "actorKind":
 		return ec.fieldContext_AuditLog_actorKind(ctx, field)
 	case "user":

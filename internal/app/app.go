@@ -153,7 +153,7 @@ func (a *App) leastPrivileged(ctx context.Context, pc *pgxpool.Config) error {
 	}
 	defer conn.Close(ctx)
 	var strong bool
-	err = conn.QueryRow(ctx, `SELECT rolsuper OR pg_has_role(current_user, (SELECT tableowner FROM pg_tables WHERE schemaname = 'public' AND tablename = 'audit_logs'), 'USAGE') FROM pg_roles WHERE rolname = current_user`).Scan(&strong)
+	err = conn.QueryRow(ctx, `SELECT rolsuper OR pg_has_role(current_user, (SELECT tableowner FROM pg_tables WHERE schemaname = 'public' AND tablename = 'audit_logs'), 'MEMBER') FROM pg_roles WHERE rolname = current_user`).Scan(&strong)
 	if err != nil {
 		return fmt.Errorf("look at the database role: %w", err)
 	}

@@ -160,5 +160,5 @@ var (
 	// Seeder writes roles, permissions, built-in tools and models at start.
 	Seeder = NewSystem("system:seeder", "users:read", "users:write", "roles:read", "roles:write", "tools:read", "tools:manage", "models:read", "models:manage")
 	// Agent runs turns; whatever it does for a user it does as that user.
-	Agent = NewSystem("system:agent", "chat:read", "chat:write", "tools:read")
+	Agent = NewSystem("system:agent", "chat:read", "chat:write", "tools:read", "approvals:read")
 )

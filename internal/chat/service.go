@@ -155,7 +155,10 @@ func (s *Service) check(in *Settings) error {
 	}
 	text("title", in.Title, maxTitle)
 	text("systemPrompt", in.SystemPrompt, maxSystemPrompt)
-	if in.Model != nil && *in.Model != "" {
+	if in.Model != nil && *in.Model == "" {
+		in.Model = nil // leaves it, or takes the default
+	}
+	if in.Model != nil {
 		if _, err := s.Models.Lookup(*in.Model); err != nil {
 			bad["input.model"] = "There is no such model; serverInfo lists them."
 		}
@@ -273,6 +276,9 @@ func (s *Service) Send(ctx context.Context, in Message) (Sent, error) {
 		return Sent{}, s.refused(ctx, "send", in.SessionID, err)
 	}
 	sent.Position = position
+	if sent.Reply.StreamPosition != 0 { // sent before: from before its first delta
+		sent.Position = min(position, sent.Reply.StreamPosition)
+	}
 	return sent, nil
 }
 
@@ -435,12 +441,15 @@ func (s *Service) stop(ctx context.Context, tx *uow.Tx, m *ent.ChatMessage) (*en
 // answer is being written, before its present attempt's first delta, so that a second window gets the whole answer.
 func (s *Service) StreamPosition(ctx context.Context, sessionID uuid.UUID, now uint64) (uint64, error) {
 	m, err := s.Client.ChatMessage.Query().Where(chatmessage.SessionID(sessionID), chatmessage.StatusEQ(enum.MessageStatusStreaming)).
-		Select(chatmessage.FieldID, chatmessage.FieldStreamPosition).First(ctx)
+		Select(chatmessage.FieldID, chatmessage.FieldStreamPosition, chatmessage.FieldLeaseExpiresAt).First(ctx)
 	if ent.IsNotFound(err) {
 		return now, nil
 	}
 	if err != nil {
 		return 0, err
+	}
+	if m.LeaseExpiresAt == nil { // parked: all its text is stored, and its first delta may be long gone
+		return now, nil
 	}
 	return min(now, m.StreamPosition), nil
 }

@@ -36,7 +36,7 @@ func (r *Runner) query(ctx context.Context, sql string, args ...any) (pgx.Rows, 
 
 // load reads what the turn works with. An *errs.Error says that the user may no longer have it answered.
 func (r *Runner) load(ctx context.Context, reply *ent.ChatMessage) (*turn, error) {
-	t := &turn{Runner: r, reply: reply, in: reply.InputTokens, out: reply.OutputTokens}
+	t := &turn{Runner: r, reply: reply, in: reply.InputTokens, out: reply.OutputTokens, canceled: reply.CancelRequested}
 	var err error
 	if t.session, err = r.Client.ChatSession.Query().Where(chatsession.ID(reply.SessionID)).Only(ctx); err != nil {
 		return nil, fmt.Errorf("conversation of answer %s: %w", reply.ID, err)
@@ -60,7 +60,7 @@ func (r *Runner) load(ctx context.Context, reply *ent.ChatMessage) (*turn, error
 	if err := t.loadQuestion(ctx); err != nil {
 		return nil, err
 	}
-	return t, t.refresh(ctx)
+	return t, t.refresh(ctx, t.Client)
 }
 
 func (t *turn) loadQuestion(ctx context.Context) error {
@@ -109,9 +109,9 @@ func (t *turn) loadTools(ctx context.Context) error {
 	return nil
 }
 
-// refresh reads where the calls stand and how confidential the conversation has become.
-func (t *turn) refresh(ctx context.Context) error {
-	xs, err := t.Client.ToolExecution.Query().Where(toolexecution.ReplyID(t.reply.ID)).WithApproval().All(ctx)
+// refresh reads, through c, where the calls stand and how confidential the conversation has become.
+func (t *turn) refresh(ctx context.Context, c *ent.Client) error {
+	xs, err := c.ToolExecution.Query().Where(toolexecution.ReplyID(t.reply.ID)).WithApproval().All(ctx)
 	if err != nil {
 		return fmt.Errorf("tool calls of answer %s: %w", t.reply.ID, err)
 	}
@@ -130,7 +130,7 @@ func (t *turn) refresh(ctx context.Context) error {
 			t.calls[i].Execution = e
 		}
 	}
-	s, err := t.Client.ChatSession.Query().Where(chatsession.ID(t.session.ID)).Only(ctx)
+	s, err := c.ChatSession.Query().Where(chatsession.ID(t.session.ID)).Only(ctx)
 	if err != nil {
 		return err
 	}

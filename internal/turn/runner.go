@@ -36,7 +36,9 @@ const (
 	// orphaned is how long a parked answer whose calls have all ended may lie before the sweeper looks at it.
 	orphaned = 10 * time.Second
 	// sweepBatch bounds the answers one sweep takes up.
-	sweepBatch = 8
+	sweepBatch = 32
+	// maxAttempts ends an answer that no worker can end.
+	maxAttempts = 6
 	// endTimeout bounds the last writes of a turn whose context has ended.
 	endTimeout = 10 * time.Second
 )
@@ -148,9 +150,12 @@ func (r *Runner) work(ctx context.Context, reply *ent.ChatMessage, fresh bool) e
 	if err != nil {
 		var e *errs.Error
 		if errors.As(err, &e) { // the user may no longer do this
-			return (&turn{Runner: r, reply: reply}).fail(ctx, e)
+			return r.give(ctx, reply, e)
 		}
 		return err
+	}
+	if reply.Attempt > maxAttempts {
+		return t.fail(ctx, errs.New(errs.Internal, "The answer could not be completed after several attempts. Ask again; if it happens again, tell an operator."))
 	}
 	if fresh {
 		if err := t.announce(ctx); err != nil {
@@ -163,6 +168,15 @@ func (r *Runner) work(ctx context.Context, reply *ent.ChatMessage, fresh bool) e
 			return err
 		}
 	}
+}
+
+// give ends an answer that cannot be loaded for its user any more; what it has stays.
+func (r *Runner) give(ctx context.Context, reply *ent.ChatMessage, e *errs.Error) error {
+	calls, err := fromMaps(reply.ToolCalls)
+	if err != nil {
+		return fmt.Errorf("tool calls of answer %s: %w", reply.ID, err)
+	}
+	return (&turn{Runner: r, reply: reply, calls: calls, in: reply.InputTokens, out: reply.OutputTokens}).fail(ctx, e)
 }
 
 // Stop asks the worker that runs the answer, if it is in this process, to end it. It does not wait.
@@ -180,13 +194,17 @@ func (r *Runner) claim(ctx context.Context, id uuid.UUID) (reply *ent.ChatMessag
 	position := r.Bus.Position()
 	err = r.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		var session uuid.UUID
+		// Wait for a worker that is parking the answer now: the statement below must see what it leaves.
+		if _, err := tx.PG.Exec(ctx, `SELECT 1 FROM chat_messages WHERE id = $1 FOR UPDATE`, id); err != nil {
+			return err
+		}
 		err := tx.PG.QueryRow(ctx, `
 			WITH old AS (
 				SELECT id, status = 'PENDING' OR lease_expires_at IS NOT NULL AS fresh FROM chat_messages
 				WHERE id = $1 AND role = 'ASSISTANT' AND (status = 'PENDING' OR status = 'STREAMING' AND (lease_expires_at IS NULL OR lease_expires_at < now()))
 				FOR UPDATE)
 			UPDATE chat_messages m SET status = 'STREAMING', lease_expires_at = now() + $2::interval, updated_at = now(),
-				attempt = m.attempt + fresh::int, stream_position = CASE WHEN fresh THEN $3 ELSE m.stream_position END
+				attempt = m.attempt + fresh::int, stream_position = $3
 			FROM old WHERE m.id = old.id RETURNING fresh, m.session_id`, id, lease, int64(position)).Scan(&fresh, &session)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
@@ -248,7 +266,7 @@ func (r *Runner) release(reply *ent.ChatMessage) {
 	ctx, done := context.WithTimeout(authz.With(context.Background(), authz.Agent), endTimeout)
 	defer done()
 	err := r.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		_, err := tx.PG.Exec(ctx, `UPDATE chat_messages SET lease_expires_at = now() WHERE id = $1 AND attempt = $2 AND status = 'STREAMING' AND lease_expires_at IS NOT NULL`, reply.ID, reply.Attempt)
+		_, err := tx.PG.Exec(ctx, `UPDATE chat_messages SET lease_expires_at = now() + least(attempt, 5) * interval '1 second' - interval '1 second' WHERE id = $1 AND attempt = $2 AND status = 'STREAMING' AND lease_expires_at IS NOT NULL`, reply.ID, reply.Attempt)
 		return err
 	})
 	if err != nil {
@@ -264,7 +282,7 @@ func (r *Runner) Sweep(ctx context.Context) error {
 		SELECT m.id FROM chat_messages m WHERE m.status IN ('PENDING', 'STREAMING') AND m.role = 'ASSISTANT' AND (m.lease_expires_at < now()
 			OR m.lease_expires_at IS NULL AND m.updated_at < now() - $1::interval AND NOT EXISTS (
 				SELECT 1 FROM tool_executions x WHERE x.reply_id = m.id AND x.status IN ('AWAITING_APPROVAL', 'PENDING', 'RUNNING')))
-		ORDER BY m.created_at LIMIT $2`, orphaned, sweepBatch)
+		ORDER BY m.lease_expires_at NULLS LAST LIMIT $2`, orphaned, sweepBatch)
 	if err != nil {
 		return fmt.Errorf("look for abandoned answers: %w", err)
 	}

@@ -47,7 +47,15 @@ func (t *turn) step(ctx context.Context) (done bool, err error) {
 		t.canceled = true
 		ctx = authz.With(context.WithoutCancel(ctx), authz.Agent)
 	}
-	switch a := agent.Decide(t.state()).(type) {
+	done, err = t.carryOut(ctx, agent.Decide(t.state()))
+	if err != nil && errors.Is(context.Cause(ctx), errStopped) && !t.canceled {
+		return false, nil // the wish to stop came meanwhile: the next step honours it
+	}
+	return done, err
+}
+
+func (t *turn) carryOut(ctx context.Context, action agent.Action) (done bool, err error) {
+	switch a := action.(type) {
 	case agent.CallModel:
 		return false, t.callModel(ctx, a)
 	case agent.StartTools:
@@ -132,14 +140,19 @@ func (t *turn) failed(ctx context.Context, err error) error {
 
 // save is the columns every write of a turn sets.
 func (t *turn) save(ctx context.Context, tx *uow.Tx, content string) (*ent.ChatMessageUpdateOne, error) {
-	var held bool
-	err := tx.PG.QueryRow(ctx, `SELECT true FROM chat_messages WHERE id = $1 AND attempt = $2 AND status = 'STREAMING' AND lease_expires_at IS NOT NULL FOR UPDATE`, t.reply.ID, t.reply.Attempt).Scan(&held)
+	// The conversation first, then the answer: the order of everyone who locks both.
+	if _, err := tx.PG.Exec(ctx, `SELECT 1 FROM chat_sessions WHERE id = $1 FOR NO KEY UPDATE`, t.reply.SessionID); err != nil {
+		return nil, err
+	}
+	var stop bool
+	err := tx.PG.QueryRow(ctx, `SELECT cancel_requested FROM chat_messages WHERE id = $1 AND attempt = $2 AND status = 'STREAMING' AND lease_expires_at IS NOT NULL FOR UPDATE`, t.reply.ID, t.reply.Attempt).Scan(&stop)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errLost
 	}
 	if err != nil {
 		return nil, err
 	}
+	t.canceled = t.canceled || stop
 	calls, err := toMaps(t.calls)
 	if err != nil {
 		return nil, err
@@ -180,7 +193,7 @@ func (t *turn) start(ctx context.Context, a agent.StartTools) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return errors.Join(err, g.Wait())
 		}
 		if x.Status == enum.ToolExecutionStatusPending {
 			g.Go(func() error { return t.Executions.Run(ctx, x.ID) })
@@ -192,7 +205,7 @@ func (t *turn) start(ctx context.Context, a agent.StartTools) error {
 	if err := t.store(ctx, t.reply.Content); err != nil {
 		return err
 	}
-	return t.refresh(ctx)
+	return t.refresh(ctx, t.Client)
 }
 
 // arguments limits a search to the documents the message was sent with.
@@ -274,7 +287,7 @@ func (t *turn) park(ctx context.Context) (parked bool, err error) {
 		if err := u.ClearLeaseExpiresAt().Exec(ctx); err != nil {
 			return err
 		}
-		if err := t.refresh(ctx); err != nil {
+		if err := t.refresh(ctx, tx.Client); err != nil { // not by a second connection: all may be held by turns that park
 			return err
 		}
 		if _, still := agent.Decide(t.state()).(agent.Wait); !still {
