@@ -67,7 +67,11 @@ var _ peer = (*conn)(nil)
 func (c *conn) start(ws *websocket.Conn) {
 	c.ws = ws
 	if !c.s.enter(c, nil) { // it filled up, or closed, during the handshake
-		_ = c.out.Finish(wire.CloseFrame(closeTryAgain, busy)) // a peer that is gone needs none
+		code, why := closeTryAgain, busy
+		if c.s.ending() {
+			code, why = closeGoingAway, goingAway
+		}
+		_ = c.out.Finish(wire.CloseFrame(code, why)) // a peer that is gone needs none
 		c.cancel()
 		_ = c.out.Close() // never fails
 		return
@@ -299,5 +303,5 @@ func (c *conn) revoke() {
 }
 
 func (c *conn) shutdown() {
-	c.close(closeGoingAway, "The server is going away. Connect again.")
+	c.close(closeGoingAway, goingAway)
 }

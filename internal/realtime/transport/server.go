@@ -182,6 +182,15 @@ func (s *Server) room() bool {
 	return !s.closed && len(s.peers) < s.cfg.MaxSockets
 }
 
+const goingAway = "The server is going away. Connect again."
+
+// ending says whether Close was called.
+func (s *Server) ending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // enter makes room for a peer; false when the server is full or closed. Each success needs a leave.
 func (s *Server) enter(c peer, p *authz.Principal) bool {
 	s.mu.Lock()
