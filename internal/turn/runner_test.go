@@ -1,0 +1,212 @@
+package turn_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/agent"
+	"cdsa.dev/cdsa/internal/approval"
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/chat"
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/event"
+	"cdsa.dev/cdsa/internal/execution"
+	"cdsa.dev/cdsa/internal/fact"
+	"cdsa.dev/cdsa/internal/llm"
+	"cdsa.dev/cdsa/internal/llm/provider"
+	"cdsa.dev/cdsa/internal/testkit"
+	"cdsa.dev/cdsa/internal/tool"
+	"cdsa.dev/cdsa/internal/tool/builtin/calculator"
+	"cdsa.dev/cdsa/internal/turn"
+)
+
+type fixture struct {
+	*testkit.Kit
+	bus    *event.Bus
+	chats  *chat.Service
+	user   *authz.Principal
+	runner *turn.Runner
+}
+
+// setUp is a conversation's world without a server: real Postgres, a real bus, the offline model.
+func setUp(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{Kit: testkit.New(t)}
+	f.user = f.User(t, "ana", "analyst")
+	var err error
+	f.bus, err = event.Open(t.Context(), event.Config{StoreDir: t.TempDir(), Key: make([]byte, 32)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.bus.Close()) })
+	models, err := provider.New(provider.Config{Provider: "offline"})
+	require.NoError(t, err)
+	calc, err := calculator.New()
+	require.NoError(t, err)
+	tools, err := tool.NewRegistry(calc)
+	require.NoError(t, err)
+	executions := &execution.Service{
+		Store: f.Store, Client: f.Client, Tools: tools, Runner: tool.NewRunner(tools, slog.New(slog.DiscardHandler)), Schemas: tool.NewSchemaCache(8),
+		Approval: approval.DefaultSettings(), Log: slog.New(slog.DiscardHandler),
+	}
+	f.chats = &chat.Service{Store: f.Store, Client: f.Client, Models: models, Position: f.bus.Position, Tools: executions}
+	f.runner = f.newRunner(models, executions)
+	return f
+}
+
+func (f *fixture) newRunner(models *llm.Registry, executions turn.Executions) *turn.Runner {
+	return turn.New(turn.Config{
+		Store: f.Store, Client: f.Client, Pool: f.DB.Pool, Bus: f.bus, Relay: event.NewRelay(f.DB.Pool, f.bus, event.RelayConfig{}), Models: models, Executions: executions,
+		LoadUser: func(_ context.Context, id uuid.UUID) (*authz.Principal, error) {
+			if id != f.user.UserID {
+				return nil, errs.New(errs.Forbidden, "Not this user.")
+			}
+			return f.user, nil
+		},
+		Limits: agent.Limits{}, Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+// ask sends a message and gives the begun answer.
+func (f *fixture) ask(t *testing.T, text string) *ent.ChatMessage {
+	t.Helper()
+	ctx := authz.With(t.Context(), f.user)
+	c, err := f.chats.Create(ctx, chat.Settings{})
+	require.NoError(t, err)
+	sent, err := f.chats.Send(ctx, chat.Message{SessionID: c.ID, Content: text})
+	require.NoError(t, err)
+	require.Equal(t, enum.MessageStatusPending, sent.Reply.Status)
+	return sent.Reply
+}
+
+func (f *fixture) read(t *testing.T, id uuid.UUID) *ent.ChatMessage {
+	t.Helper()
+	m, err := f.Client.ChatMessage.Get(authz.With(t.Context(), f.user), id)
+	require.NoError(t, err)
+	return m
+}
+
+// stream is what a subscriber of the conversation would have heard, after the relay has done its work.
+func (f *fixture) stream(t *testing.T, m *ent.ChatMessage) (kinds []fact.MessageKind, text map[int]string) {
+	t.Helper()
+	subject := fact.ChatSubject(m.SessionID)
+	_, err := event.NewRelay(f.DB.Pool, f.bus, event.RelayConfig{}).Flush(t.Context(), subject)
+	require.NoError(t, err)
+	last, err := f.bus.Last(t.Context(), subject)
+	require.NoError(t, err)
+	text = map[int]string{}
+	for msg, err := range f.bus.Replay(t.Context(), []string{subject}, 0, last) {
+		require.NoError(t, err)
+		var c fact.Chat
+		require.NoError(t, json.Unmarshal(msg.Data, &c))
+		switch {
+		case c.Delta != nil:
+			require.Equal(t, m.ID, c.Delta.Message)
+			require.Equal(t, agent.UTF16Len(text[c.Delta.Attempt]), c.Delta.Offset, "offsets join the pieces")
+			require.Contains(t, kinds, fact.Started, "STARTED precedes the deltas")
+			text[c.Delta.Attempt] += c.Delta.Text
+		case c.Message == m.ID:
+			kinds = append(kinds, c.Kind)
+		}
+	}
+	return kinds, text
+}
+
+func (f *fixture) exec(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	tag, err := f.DB.Owner.Exec(t.Context(), sql, args...)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, tag.RowsAffected())
+}
+
+func TestRunner_Completes(t *testing.T) {
+	f := setUp(t)
+	reply := f.ask(t, "What do my documents say?")
+	var wg sync.WaitGroup
+	for range 6 { // as many workers as there are deliveries of the job: one has the answer
+		wg.Go(func() {
+			if err := f.runner.Run(t.Context(), reply.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	m := f.read(t, reply.ID)
+	require.Equal(t, enum.MessageStatusCompleted, m.Status)
+	require.Equal(t, 1, m.Attempt)
+	require.NotEmpty(t, m.Content)
+	require.Nil(t, m.LeaseExpiresAt)
+	kinds, text := f.stream(t, m)
+	require.Equal(t, []fact.MessageKind{fact.Created, fact.Started, fact.Completed}, kinds)
+	require.Equal(t, map[int]string{1: m.Content}, text)
+}
+
+func TestRunner_TakesOverFromALostWorker(t *testing.T) {
+	f := setUp(t)
+	reply := f.ask(t, "What do my documents say?")
+	f.exec(t, `UPDATE chat_messages SET status = 'STREAMING', attempt = 1, lease_expires_at = now() + interval '1 minute' WHERE id = $1`, reply.ID)
+	require.NoError(t, f.runner.Run(t.Context(), reply.ID))
+	require.Equal(t, enum.MessageStatusStreaming, f.read(t, reply.ID).Status, "a held answer is left alone")
+
+	f.exec(t, `UPDATE chat_messages SET lease_expires_at = now() - interval '1 second' WHERE id = $1`, reply.ID)
+	require.NoError(t, f.runner.Sweep(t.Context()))
+	f.runner.Wait()
+	m := f.read(t, reply.ID)
+	require.Equal(t, enum.MessageStatusCompleted, m.Status)
+	require.Equal(t, 2, m.Attempt)
+	_, text := f.stream(t, m)
+	require.Equal(t, map[int]string{2: m.Content}, text)
+}
+
+func TestRunner_HonoursAWishToStopThatNoSignalBrought(t *testing.T) {
+	f := setUp(t)
+	reply := f.ask(t, "What do my documents say?")
+	f.exec(t, `UPDATE chat_messages SET cancel_requested = true WHERE id = $1`, reply.ID)
+	require.NoError(t, f.runner.Run(t.Context(), reply.ID))
+	m := f.read(t, reply.ID)
+	require.Equal(t, enum.MessageStatusCancelled, m.Status)
+	require.Empty(t, m.Content, "the model was not called")
+	kinds, _ := f.stream(t, m)
+	require.Equal(t, []fact.MessageKind{fact.Created, fact.Started, fact.Cancelled}, kinds)
+}
+
+func TestRunner_CancelsWhatNoWorkerHolds(t *testing.T) {
+	f := setUp(t)
+	reply := f.ask(t, "What do my documents say?")
+	m, err := f.chats.Cancel(authz.With(t.Context(), f.user), reply.SessionID)
+	require.NoError(t, err)
+	require.Equal(t, enum.MessageStatusCancelled, m.Status)
+	require.NoError(t, f.runner.Run(t.Context(), reply.ID))
+	require.Equal(t, enum.MessageStatusCancelled, f.read(t, reply.ID).Status, "an ended answer stays ended")
+	again, err := f.chats.Cancel(authz.With(t.Context(), f.user), reply.SessionID)
+	require.NoError(t, err)
+	require.Nil(t, again)
+}
+
+func TestRunner_GivesUpWhatCannotBeEnded(t *testing.T) {
+	f := setUp(t)
+	reply := f.ask(t, "What do my documents say?")
+	f.exec(t, `UPDATE chat_messages SET status = 'STREAMING', attempt = 6, lease_expires_at = now() - interval '1 second' WHERE id = $1`, reply.ID)
+	require.NoError(t, f.runner.Run(t.Context(), reply.ID))
+	m := f.read(t, reply.ID)
+	require.Equal(t, enum.MessageStatusFailed, m.Status)
+	require.Equal(t, string(errs.Internal), *m.ErrorCode)
+}
+
+func TestRunner_EndsForAUserWhoMayNot(t *testing.T) {
+	f := setUp(t)
+	reply := f.ask(t, "What do my documents say?")
+	f.user = authz.NewUser(f.user.UserID, "ana", uuid.Nil, false, time.Time{}) // every role taken away
+	require.NoError(t, f.runner.Run(t.Context(), reply.ID))
+	m, err := f.Client.ChatMessage.Get(authz.With(t.Context(), authz.Agent), reply.ID)
+	require.NoError(t, err)
+	require.Equal(t, enum.MessageStatusFailed, m.Status)
+	require.Equal(t, string(errs.Forbidden), *m.ErrorCode)
+}
