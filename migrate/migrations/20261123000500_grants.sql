@@ -1,4 +1,5 @@
 -- The server's role owns nothing. It reads and writes rows; append-only tables it can only add to.
+-- A later migration grants what it adds, table by table: nothing is granted by default.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'cdsa_app') THEN
@@ -20,5 +21,3 @@ BEGIN
 END
 $$;
 REVOKE INSERT, UPDATE, DELETE ON river_migration FROM cdsa_app;
-ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cdsa_app;
-ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO cdsa_app;
