@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -217,6 +218,8 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 	}
 	a.every(background, &wg, time.Second, "last activity", a.accounts.Sweep) // what this replica has seen, workers or not
 
+	tuneGC()
+	time.AfterFunc(trimAfter, trim)
 	a.every(background, &wg, trimInterval, "memory", func(context.Context) error { trim(); return nil })
 	srv := httpx.NewServer(arriving(a.handler), httpx.ServerConfig{Logger: a.log, HeaderTimeout: a.cfg.Limits.HeaderTimeout, IdleTimeout: a.cfg.Limits.IdleTimeout})
 	srv.ConnContext = transport.ConnContext
@@ -235,8 +238,21 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// trimInterval: a trim costs a garbage collection and some hundred minor page faults.
-const trimInterval = 20 * time.Second
+// A trim costs a garbage collection and some hundred minor page faults.
+const (
+	trimAfter    = 2 * time.Second // what the start left
+	trimInterval = 20 * time.Second
+)
+
+// gcPercent trades memory under load for a tenth to a fifth less CPU; what is idle is given back by trim.
+const gcPercent = 400
+
+// tuneGC leaves an operator's own GOGC alone.
+func tuneGC() {
+	if was := debug.SetGCPercent(gcPercent); was != 100 {
+		debug.SetGCPercent(was)
+	}
+}
 
 // arriving notes when a request came, before its token is judged: see transport.WithArrival.
 func arriving(next http.Handler) http.Handler {

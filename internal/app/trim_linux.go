@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,7 +35,6 @@ func trim() {
 		if !ok || errA != nil || errB != nil || b <= a {
 			continue
 		}
-		region := unsafe.Slice((*byte)(unsafe.Pointer(uintptr(a))), b-a) //nolint:govet,gosec // an address of this process's own file mapping
-		_ = unix.Madvise(region, unix.MADV_DONTNEED)
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(a), uintptr(b-a), unix.MADV_DONTNEED)
 	}
 }
