@@ -26,6 +26,7 @@ type result struct {
 	output  strings.Builder
 	outcome string
 	parent  bool // has subtests: not counted
+	ran     bool // false: only the part before a slash in a subtest's name
 }
 
 type report struct {
@@ -93,7 +94,7 @@ func (r *report) add(e event) {
 	case "start":
 		r.packages++
 	case "run":
-		r.at(e.Package, e.Test)
+		r.at(e.Package, e.Test).ran = true
 	case "output":
 		r.at(e.Package, e.Test).output.WriteString(e.Output)
 	case "pass", "fail", "skip":
@@ -126,7 +127,7 @@ func (r *report) endPackage(e event) {
 	var ran, bad int
 	for name, res := range r.tests[e.Package] {
 		switch {
-		case name == "":
+		case name == "", !res.ran && res.outcome == "":
 		case res.outcome == "skip":
 			r.skipped++
 		case res.outcome == "pass":

@@ -34,6 +34,11 @@ func TestReport(t *testing.T) {
 				line("run", "p", "TestB", "") + line("skip", "p", "TestB", "") + line("pass", "p", "", ""),
 			counts: "1 0 1", ok: true, shows: "pass p",
 		},
+		"SlashInAName": {
+			in: line("run", "p", "TestA", "") + line("run", "p", "TestA/Europe/Berlin", "") + line("pass", "p", "TestA/Europe/Berlin", "") +
+				line("pass", "p", "TestA", "") + line("pass", "p", "", ""),
+			counts: "1 0 0", ok: true, shows: "pass p",
+		},
 		"SubtestsAreCountedOnce": {
 			in: line("run", "p", "TestA", "") + line("run", "p", "TestA/x", "") + line("run", "p", "TestA/y", "") +
 				line("output", "p", "TestA/y", "the reason") + line("pass", "p", "TestA/x", "") + line("fail", "p", "TestA/y", "") +
