@@ -8,6 +8,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 
+	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/realtime"
 	"cdsa.dev/cdsa/internal/realtime/wire"
@@ -24,6 +25,7 @@ type operation struct {
 	ended  atomic.Bool
 
 	execution
+	class   atomic.Pointer[class]
 	sub     atomic.Pointer[realtime.Subscription]
 	stalled atomic.Bool
 	reason  string // of the gap that waits to be sent
@@ -72,6 +74,7 @@ func (o *operation) release() {
 	if sub := o.sub.Load(); sub != nil {
 		sub.Leave()
 	}
+	o.c.s.sharing.leave(o.class.Swap(nil))
 }
 
 // run dispatches. A subscription that filled its ticket goes to the hub; anything else is executed here.
@@ -98,9 +101,11 @@ func (o *operation) run(params *graphql.RawParams) {
 		return
 	}
 	o.execution = execution{ticket: ticket, next: next, nctx: nctx}
+	o.class.Store(o.c.s.sharing.join(authz.From(nctx), oc))
 	o.sub.Store(o.c.s.cfg.Hub.Join(nctx, ticket, o))
 	if o.ended.Load() { // meanwhile; release saw no subscription
 		o.sub.Load().Leave()
+		o.c.s.sharing.leave(o.class.Swap(nil))
 	}
 }
 
@@ -166,7 +171,7 @@ func (o *operation) Deliver(events []realtime.Event) bool {
 		}
 	}()
 	for _, e := range events {
-		r, over := o.step(e)
+		r, over := o.class.Load().step(&o.execution, e)
 		switch {
 		case over && o.stalled.Load():
 			o.Fail(tooLong())

@@ -114,6 +114,7 @@ type Server struct {
 	users    map[uuid.UUID]time.Time
 
 	operations atomic.Int64
+	sharing    sharing
 }
 
 // New makes a server and starts its clock.
