@@ -39,7 +39,7 @@ var actions = []enum.AuditAction{
 
 // world is what was seeded and is asked for.
 type world struct {
-	users    []uuid.UUID // analysts; the first is also an auditor
+	users    []uuid.UUID // analysts
 	sessions [][]uuid.UUID
 	document uuid.UUID // public
 }
@@ -82,16 +82,16 @@ func (w *world) seedPeople(ctx context.Context, db *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	for i := range people {
-		id := uid.New(uid.User)
-		w.users = append(w.users, id)
+	for i := range people + 1 {
+		id, roles := uid.New(uid.User), []string{authz.DefaultRole}
+		if i < people {
+			w.users = append(w.users, id)
+		} else {
+			roles = []string{"auditor"}
+		}
 		if _, err := db.Exec(ctx, `INSERT INTO users (id, created_at, updated_at, email, username, hashed_password, is_verified) VALUES ($1, now(), now(), $2, $3, $4, true)`,
 			id, name(i)+"@example.org", name(i), hash); err != nil {
 			return err
-		}
-		roles := []string{authz.DefaultRole}
-		if i == 0 {
-			roles = append(roles, "auditor")
 		}
 		if _, err := db.Exec(ctx, `INSERT INTO user_roles (user_id, role_id) SELECT $1, id FROM roles WHERE name = ANY($2)`, id, roles); err != nil {
 			return err
@@ -101,6 +101,7 @@ func (w *world) seedPeople(ctx context.Context, db *pgx.Conn) error {
 	return err
 }
 
+// name is a person's; people is the auditor's.
 func name(i int) string { return fmt.Sprintf("bench%d", i) }
 
 var sentence = "The quarterly figures of the northern plants are due on the fifteenth and go to the steward before anyone else sees them. "

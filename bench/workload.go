@@ -94,10 +94,10 @@ func (r *rig) sessionsWithMessages(ctx context.Context, tokens []string) (worklo
 func (r *rig) audit(ctx context.Context, tokens []string) (workload, error) {
 	return r.reads(ctx, workload{name: "audit log", what: "50 rows of one action without totalCount, names decrypted, the reading itself audited", mark: 0.60}, len(actions),
 		func(i int) call {
-			return call{path: "/audit", token: tokens[0], body: body(map[string]any{"first": auditAsked, "action": actions[i]})}
+			return call{path: "/audit", token: tokens[people], body: body(map[string]any{"first": auditAsked, "action": actions[i]})}
 		},
 		func(i int) call {
-			return graphQL(tokens[0], auditQuery, map[string]any{"first": auditAsked, "action": actions[i]})
+			return graphQL(tokens[people], auditQuery, map[string]any{"first": auditAsked, "action": actions[i]})
 		})
 }
 
@@ -153,11 +153,11 @@ func (r *rig) written(ctx context.Context) (w writes, err error) {
 	return w, err
 }
 
-// signIn gives everybody's access token.
+// signIn gives everybody's access token, the auditor's last.
 func (r *rig) signIn(ctx context.Context) ([]string, error) {
 	var tokens []string
 	var buf bytes.Buffer
-	for i := range people {
+	for i := range people + 1 {
 		c := graphQL("", `mutation($input: LoginInput!) { login(input: $input) { accessToken } }`, map[string]any{"input": map[string]any{"login": name(i), "password": password}})
 		answer, err := post(ctx, r.server.url, c, &buf)
 		if err != nil {

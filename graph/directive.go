@@ -12,6 +12,7 @@ import (
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/read"
 	"cdsa.dev/cdsa/internal/rule"
 )
 
@@ -24,7 +25,7 @@ func directives(rec *audit.Recorder) generated.DirectiveRoot {
 			if _, err := authz.Signed(ctx); err != nil {
 				return nil, err
 			}
-			return next(ctx)
+			return answer(ctx, next)
 		},
 		HasPermission: func(ctx context.Context, _ any, next graphql.Resolver, resource, action string) (any, error) {
 			p, err := authz.Require(ctx, resource, action)
@@ -36,12 +37,21 @@ func directives(rec *audit.Recorder) generated.DirectiveRoot {
 					return nil, err
 				}
 			}
-			return next(ctx)
+			return answer(ctx, next)
 		},
 		SelfOr:      selfOr,
 		Redacted:    redacted,
 		ReadersOnly: readersOnly,
 	}
+}
+
+// answer runs the resolver and, where the hot lists' whole selection allows it, writes the result at once.
+func answer(ctx context.Context, next graphql.Resolver) (any, error) {
+	v, err := next(ctx)
+	if err != nil {
+		return v, err
+	}
+	return read.Answer(ctx, v), nil
 }
 
 // denied records a signed-in caller's denial; when that fails, the failure is the answer.

@@ -1,8 +1,6 @@
 package read
 
 import (
-	"slices"
-
 	"github.com/99designs/gqlgen/graphql"
 
 	"cdsa.dev/cdsa/ent"
@@ -90,21 +88,29 @@ func (a *ahead) messages(f collectedField) (b below, ok bool) {
 	if !ok {
 		return b, false
 	}
+	if b.page, ok = a.nestedPage(f, more); !ok {
+		return b, false
+	}
+	b.message |= messages.of(b.page.order)
+	return b, true
+}
+
+// nestedPage reads the arguments of a messages connection, which have not been coerced yet; false for cursors and
+// filters.
+func (a *ahead) nestedPage(f collectedField, more bool) (page, bool) {
 	args := f.ArgumentMap(a.op.Variables)
 	for name, v := range args {
-		if v != nil && !slices.Contains([]string{"first", "last", "orderBy"}, name) {
-			return b, false
+		if v != nil && name != "first" && name != "last" && name != "orderBy" {
+			return page{}, false
 		}
 	}
 	first, ok1 := intArg(args["first"])
 	last, ok2 := intArg(args["last"])
 	order, desc, ok3 := orderArg(args["orderBy"])
 	if !ok1 || !ok2 || !ok3 {
-		return b, false
+		return page{}, false
 	}
-	b.message |= messages.of(order)
-	b.page, ok = newPage(first, last, order, desc, more)
-	return b, ok
+	return newPage(first, last, order, desc, more)
 }
 
 // connection visits the node selections of a root connection: more says that pageInfo is selected; false when

@@ -89,7 +89,7 @@ func (c *condition) auditFilter(where *ent.AuditLogWhereInput) bool {
 
 func (r *Reader) auditRows(ctx context.Context, s shape, args []any) ([]*ent.AuditLog, error) {
 	st := r.shapes.statement(s)
-	var made slab[ent.AuditLog]
+	made := newSlab[ent.AuditLog](s.page.limit)
 	rows := make([]*ent.AuditLog, 0, s.page.limit)
 	err := r.each(ctx, st.sql, args, st.formats, func(v [][]byte) error {
 		x := made.next()

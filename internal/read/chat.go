@@ -108,9 +108,11 @@ func (r *Reader) ChatSession(ctx context.Context, sessionID uuid.UUID) (found *e
 // chatSessions reads conversations in the statement's order; aliases are the messages connections they are read for.
 func (r *Reader) chatSessions(ctx context.Context, s shape, args []any, aliases []string) ([]*ent.ChatSession, error) {
 	st := r.shapes.statement(s)
-	rd := sessionRows{client: r.client, st: st, withCall: s.below.execution != 0, rows: make([]*ent.ChatSession, 0, s.page.limit)}
+	rd := sessionRows{client: r.client, st: st, withCall: s.below.execution != 0, rows: make([]*ent.ChatSession, 0, s.page.limit), session: newSlab[ent.ChatSession](s.page.limit)}
 	if s.below.message != 0 {
 		rd.perSession = s.below.page.limit
+		n := s.page.limit * rd.perSession
+		rd.message, rd.call, rd.tool = newSlab[ent.ChatMessage](n), newSlab[ent.ToolExecution](n/4), newSlab[ent.Tool](n/4)
 	}
 	if err := r.each(ctx, st.sql, args, st.formats, rd.row); err != nil {
 		return nil, err

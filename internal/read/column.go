@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/bits"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ type column[T any] struct {
 	name   string
 	format int16
 	decode func(x *T, v []byte) error // v is nil for NULL; it may be kept only as a copy
+	write  func(a *answer, x *T)      // as JSON; nil when that takes more than the column
 }
 
 // set is columns of one table by their places in it; the id is always column 0.
@@ -30,16 +32,17 @@ const idOnly set = 1
 type table[T any] struct {
 	columns []column[T]
 	fields  map[string]set
+	direct  map[string]func(a *answer, x *T) // fields that are just a column, under no directive
 }
 
 // newTable pairs columns with fields. fields is "field: column column, field: column": without columns the field needs
-// no more than the id.
+// no more than the id. A field of one column of the same name is that column, and is written directly.
 func newTable[T any](fields string, columns ...column[T]) table[T] {
 	place := map[string]set{}
 	for i, c := range columns {
 		place[c.name] = 1 << i
 	}
-	t := table[T]{columns: columns, fields: map[string]set{"__typename": idOnly}}
+	t := table[T]{columns: columns, fields: map[string]set{"__typename": idOnly}, direct: map[string]func(*answer, *T){}}
 	for f := range strings.SplitSeq(fields, ",") {
 		name, of, _ := strings.Cut(strings.TrimSpace(f), ":")
 		cols := idOnly
@@ -50,8 +53,21 @@ func newTable[T any](fields string, columns ...column[T]) table[T] {
 			cols |= place[c]
 		}
 		t.fields[name] = cols
+		if of = strings.TrimSpace(of); camel(of) == name {
+			t.direct[name] = columns[bits.TrailingZeros64(uint64(place[of]))].write
+		}
 	}
+	t.direct["id"] = columns[0].write
 	return t
+}
+
+// camel is a column's name in GraphQL.
+func camel(column string) string {
+	words := strings.Split(column, "_")
+	for i := 1; i < len(words); i++ {
+		words[i] = strings.ToUpper(words[i][:1]) + words[i][1:]
+	}
+	return strings.Join(words, "")
 }
 
 // of is the set of named columns.
@@ -112,7 +128,7 @@ func id[T any](name string, at func(*T) *uuid.UUID) column[T] {
 		}
 		copy(at(x)[:], v)
 		return nil
-	}}
+	}, func(a *answer, x *T) { a.id(*at(x)) }}
 }
 
 func idOrNull[T any](name string, at func(*T) **uuid.UUID) column[T] {
@@ -126,14 +142,14 @@ func idOrNull[T any](name string, at func(*T) **uuid.UUID) column[T] {
 		u := uuid.UUID(v)
 		*at(x) = &u
 		return nil
-	}}
+	}, func(a *answer, x *T) { orNull(a, *at(x), a.id) }}
 }
 
 func text[T any](name string, at func(*T) *string) column[T] {
 	return column[T]{name, pgx.TextFormatCode, func(x *T, v []byte) error {
 		*at(x) = string(v)
 		return nil
-	}}
+	}, func(a *answer, x *T) { a.text(*at(x)) }}
 }
 
 func textOrNull[T any, S ~string](name string, at func(*T) **S) column[T] {
@@ -143,7 +159,7 @@ func textOrNull[T any, S ~string](name string, at func(*T) **S) column[T] {
 			*at(x) = &s
 		}
 		return nil
-	}}
+	}, func(a *answer, x *T) { orNull(a, *at(x), func(s S) { a.text(string(s)) }) }}
 }
 
 // enum decodes without a copy of its own: the constants are there already.
@@ -162,7 +178,7 @@ func enum[T any, S interface {
 		}
 		*at(x) = s
 		return nil
-	}}
+	}, func(a *answer, x *T) { a.text(string(*at(x))) }}
 }
 
 func boolean[T any](name string, at func(*T) *bool) column[T] {
@@ -172,7 +188,7 @@ func boolean[T any](name string, at func(*T) *bool) column[T] {
 		}
 		*at(x) = v[0] == 1
 		return nil
-	}}
+	}, func(a *answer, x *T) { a.boolean(*at(x)) }}
 }
 
 func integer[T any](name string, at func(*T) *int) column[T] {
@@ -182,7 +198,7 @@ func integer[T any](name string, at func(*T) *int) column[T] {
 		}
 		*at(x) = int(binary.BigEndian.Uint64(v))
 		return nil
-	}}
+	}, func(a *answer, x *T) { a.integer(*at(x)) }}
 }
 
 func integerOrNull[T any](name string, at func(*T) **int) column[T] {
@@ -196,7 +212,7 @@ func integerOrNull[T any](name string, at func(*T) **int) column[T] {
 		n := int(binary.BigEndian.Uint64(v))
 		*at(x) = &n
 		return nil
-	}}
+	}, func(a *answer, x *T) { orNull(a, *at(x), a.integer) }}
 }
 
 func float[T any](name string, at func(*T) *float64) column[T] {
@@ -206,7 +222,7 @@ func float[T any](name string, at func(*T) *float64) column[T] {
 		}
 		*at(x) = math.Float64frombits(binary.BigEndian.Uint64(v))
 		return nil
-	}}
+	}, func(a *answer, x *T) { a.float(*at(x)) }}
 }
 
 // pgEpoch is 2000-01-01 UTC, from which PostgreSQL counts microseconds.
@@ -227,7 +243,7 @@ func moment[T any](name string, at func(*T) *time.Time) column[T] {
 	return column[T]{name, pgx.BinaryFormatCode, func(x *T, v []byte) (err error) {
 		*at(x), err = instant(v)
 		return err
-	}}
+	}, func(a *answer, x *T) { a.moment(*at(x)) }}
 }
 
 func momentOrNull[T any](name string, at func(*T) **time.Time) column[T] {
@@ -238,7 +254,7 @@ func momentOrNull[T any](name string, at func(*T) **time.Time) column[T] {
 		t, err := instant(v)
 		*at(x) = &t
 		return err
-	}}
+	}, func(a *answer, x *T) { orNull(a, *at(x), a.moment) }}
 }
 
 func octets[T any](name string, at func(*T) *[]byte) column[T] {
@@ -247,15 +263,28 @@ func octets[T any](name string, at func(*T) *[]byte) column[T] {
 			*at(x) = append([]byte{}, v...)
 		}
 		return nil
-	}}
+	}, nil}
 }
 
-// jsonOf reads jsonb, which pgx asks for as text.
+// mapOrNull reads a jsonb object, which pgx asks for as text.
+func mapOrNull[T any](name string, at func(*T) *map[string]any) column[T] {
+	c := jsonOf(name, at)
+	c.write = func(a *answer, x *T) {
+		if m := *at(x); m != nil {
+			a.object(m)
+			return
+		}
+		a.null()
+	}
+	return c
+}
+
+// jsonOf reads any other jsonb.
 func jsonOf[T, V any](name string, at func(*T) *V) column[T] {
 	return column[T]{name, pgx.TextFormatCode, func(x *T, v []byte) error {
 		if v == nil {
 			return nil
 		}
 		return json.Unmarshal(v, at(x))
-	}}
+	}, nil}
 }

@@ -78,14 +78,19 @@ func operation(ctx context.Context) (*graphql.OperationContext, collectedField, 
 	return graphql.GetOperationContext(ctx), fc.Field, true
 }
 
-// slab makes structs a hundred at a time.
-type slab[T any] struct{ free []T }
+// slab makes structs several at a time: as many as may be needed, up to a bound.
+type slab[T any] struct {
+	size int // at once
+	free []T
+}
 
-const slabSize = 64
+const slabMost = 64
+
+func newSlab[T any](wanted int) slab[T] { return slab[T]{size: max(1, min(wanted, slabMost))} }
 
 func (s *slab[T]) next() *T {
 	if len(s.free) == 0 {
-		s.free = make([]T, slabSize)
+		s.free = make([]T, s.size)
 	}
 	x := &s.free[0]
 	s.free = s.free[1:]

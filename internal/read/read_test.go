@@ -39,6 +39,8 @@ type api struct {
 	client *ent.Client
 	reads  *read.Reader // nil: ent answers
 	audit  *audit.Recorder
+	// answers counts what was written at once; nil: nothing is
+	answers *atomic.Int64
 }
 
 func (a api) Query() generated.QueryResolver                 { return query{api: a} }
@@ -131,13 +133,28 @@ func own(ctx context.Context, obj any, next graphql.Resolver) (any, error) {
 
 func pass(ctx context.Context, _ any, next graphql.Resolver) (any, error) { return next(ctx) }
 
+// root stands for the directives of root fields, which hand results to read.Answer.
+func (a api) root(ctx context.Context, _ any, next graphql.Resolver) (any, error) {
+	v, err := next(ctx)
+	if err != nil || a.answers == nil {
+		return v, err
+	}
+	v = read.Answer(ctx, v)
+	if _, written := v.(graphql.Marshaler); written {
+		a.answers.Add(1)
+	}
+	return v, nil
+}
+
 func (a api) handler() http.Handler {
 	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: a, Directives: generated.DirectiveRoot{
-		Authenticated: pass, Public: pass, ReadersOnly: pass, Redacted: own,
+		Authenticated: a.root, Public: pass, ReadersOnly: pass, Redacted: own,
 		SelfOr: func(ctx context.Context, obj any, next graphql.Resolver, _ string) (any, error) {
 			return own(ctx, obj, next)
 		},
-		HasPermission: func(ctx context.Context, _ any, next graphql.Resolver, _, _ string) (any, error) { return next(ctx) },
+		HasPermission: func(ctx context.Context, obj any, next graphql.Resolver, _, _ string) (any, error) {
+			return a.root(ctx, obj, next)
+		},
 	}}))
 	srv.AddTransport(transport.POST{})
 	return srv
@@ -147,7 +164,9 @@ func (a api) handler() http.Handler {
 type world struct {
 	kit       *testkit.Kit
 	fast, ent http.Handler
-	count     *counter // statements of fast
+	direct    http.Handler // fast, with answers written at once
+	answers   atomic.Int64 // that were
+	count     *counter     // statements of fast and direct
 	people    []*authz.Principal
 	sessions  []uuid.UUID
 }
@@ -173,7 +192,9 @@ func newWorld(t *testing.T) *world {
 	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	w.fast = api{client: k.Client, reads: read.New(pool, k.Client), audit: rec}.handler()
+	reads := read.New(pool, k.Client)
+	w.fast = api{client: k.Client, reads: reads, audit: rec}.handler()
+	w.direct = api{client: k.Client, reads: reads, audit: rec, answers: &w.answers}.handler()
 	w.ent = api{client: k.Client, audit: rec}.handler()
 	w.people = []*authz.Principal{
 		k.User(t, "ada", "analyst"), k.User(t, "ben", "analyst", "approver"), k.User(t, "cem", "auditor"), k.User(t, "dot", "approver"), k.User(t, "eve"),
@@ -195,7 +216,7 @@ func (w *world) ask(t *testing.T, h http.Handler, p *authz.Principal, q string) 
 	return rr.Body.String()
 }
 
-// same asks both and gives the answer and the number of statements the loader sent.
+// same asks all three and gives the answer and the number of statements the loader sent.
 func (w *world) same(t *testing.T, p *authz.Principal, q string) (answer string, statements int64) {
 	t.Helper()
 	before := w.count.n.Load()
@@ -203,6 +224,9 @@ func (w *world) same(t *testing.T, p *authz.Principal, q string) (answer string,
 	statements = w.count.n.Load() - before
 	require.NotContains(t, answer, `"errors"`, q)
 	require.JSONEq(t, w.ask(t, w.ent, p, q), answer, "%s asks %s", p.Username, q)
+	if w.ask(t, w.direct, p, q) != answer {
+		require.Equal(t, answer, w.ask(t, w.direct, p, q), "%s asks %s", p.Username, q)
+	}
 	return answer, statements
 }
 
@@ -215,6 +239,7 @@ func TestReader_ChatSessions(t *testing.T) {
 		for i, p := range w.people {
 			answer, n := w.same(t, p, hot)
 			require.EqualValues(t, 1, n)
+			require.EqualValues(t, i+1, w.answers.Load())
 			owns := i < 3
 			require.Equal(t, owns, strings.Contains(answer, `"tool":{"id"`), "%s and the calls of messages", p.Username)
 		}
@@ -240,6 +265,18 @@ func TestReader_ChatSessions(t *testing.T) {
 		} {
 			_, n := w.same(t, w.people[0], q)
 			require.Zero(t, n, q)
+		}
+	})
+	t.Run("NotWritten", func(t *testing.T) {
+		written := w.answers.Load()
+		for _, q := range []string{
+			`{ chatSessions(first: 9) { edges { node { eventCursor } } } }`,
+			`{ chatSessions(first: 9) { edges { node { systemPrompt userId } } } }`,
+			`{ chatSessions(first: 9) { edges { node { id messages(first: 3) { edges { node { toolExecution { parameters userId requiresApproval } } } } } } } }`,
+			`{ chatSessions(first: 9) { edges { node { id messages(first: 3) { edges { node { citations { documentId } } } } } } } }`,
+		} {
+			w.same(t, w.people[0], q)
+			require.Equal(t, written, w.answers.Load(), q)
 		}
 	})
 	t.Run("Variants", func(t *testing.T) {
@@ -306,7 +343,7 @@ func TestReader_AuditLogs(t *testing.T) {
 	for _, q := range []string{
 		`{ auditLogs(first: 50, orderBy: {field: CREATED_AT, direction: DESC}, where: {action: DOCUMENT_READ}) { edges { node { id action username resourceType success createdAt } } pageInfo { hasNextPage endCursor } } }`,
 		`{ auditLogs(first: 9, where: {userId: "` + user.String() + `", success: true}) { edges { node { id userId ipAddress } } } }`,
-		`{ auditLogs(first: 100) { edges { node { id createdAt userId action resourceType resourceId sessionId details changes success errorMessage toolExecutionId sensitiveData retentionDays requestID actorKind username ipAddress userAgent ageDays shouldBeRetained } } } }`,
+		`{ auditLogs(first: 100) { edges { node { id createdAt userId action resourceType resourceId sessionId details changes success errorMessage toolExecutionId sensitiveData retentionDays requestId actorKind username ipAddress userAgent ageDays shouldBeRetained } } } }`,
 		`{ auditLogs(first: 5, where: {}) { edges { node { id } } } }`,
 		`{ auditLogs(first: 5, where: {createdAtGTE: "2020-01-01T00:00:00Z", createdAtLT: "2100-01-01T00:00:00Z", resourceType: "Document"}) { edges { node { id } } } }`,
 	} {

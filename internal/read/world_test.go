@@ -13,11 +13,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/graph/generated"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/read"
 	"cdsa.dev/cdsa/internal/testkit"
 	"cdsa.dev/cdsa/internal/uid"
 )
@@ -131,6 +131,7 @@ func TestReader_Random(t *testing.T) {
 		return fmt.Sprintf(", orderBy: {field: %s, direction: %s}", pick(rnd, fields), pick(rnd, []string{"ASC", "DESC"}))
 	}
 	of := map[string][]string{"ChatSession": scalars(t, "ChatSession"), "ChatMessage": append(scalars(t, "ChatMessage"), "citations { documentId }"), "ToolExecution": scalars(t, "ToolExecution"), "Tool": scalars(t, "Tool"), "AuditLog": scalars(t, "AuditLog")}
+	written := w.answers.Load()
 	for range 150 {
 		size := func() string { return fmt.Sprintf("%s: %d", pick(rnd, []string{"first", "last"}), 1+rnd.IntN(12)) }
 		// ent selects just the columns of the fields, so what directives judge is always asked for here.
@@ -142,7 +143,18 @@ func TestReader_Random(t *testing.T) {
 		_, n := w.same(t, p, "{ "+chats+" "+logs+" }")
 		require.EqualValues(t, 2, n, "both lists are covered: %s", chats)
 	}
+	require.Greater(t, w.answers.Load()-written, int64(20), "some are written at once")
 }
 
-// ent.Adopt must know every type the loaders make; it panics otherwise.
-var _ = (*ent.Client).Adopt
+// TestReader_Directives: a field that is written at once, past the executor, is under no directive and takes no argument.
+func TestReader_Directives(t *testing.T) {
+	for typ, fields := range read.DirectFields() {
+		def := generated.NewExecutableSchema(generated.Config{}).Schema().Types[typ]
+		for _, name := range fields {
+			f := def.Fields.ForName(name)
+			require.NotNil(t, f, "%s.%s", typ, name)
+			require.Empty(t, f.Directives, "%s.%s", typ, name)
+			require.Empty(t, f.Arguments, "%s.%s", typ, name)
+		}
+	}
+}
