@@ -60,7 +60,7 @@ func TestKeyFile_Processes(t *testing.T) {
 	var failed [children]error
 	for i := range children {
 		wg.Go(func() {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeyFile_Processes$") //nolint:gosec // this test itself
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeyFile_Processes$")
 			cmd.Env = append(os.Environ(), "KEYFILE_CHILD="+filepath.Join(dir, "keys"), "KEYFILE_OUT="+filepath.Join(out, string(rune('a'+i))))
 			failed[i] = cmd.Run()
 		})

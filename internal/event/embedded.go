@@ -139,9 +139,9 @@ type natsLog struct {
 	fatal atomic.Pointer[string]
 }
 
-func (l *natsLog) Noticef(f string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
-func (l *natsLog) Warnf(f string, v ...any)   { l.log.Warn("nats: " + fmt.Sprintf(f, v...)) }
-func (l *natsLog) Errorf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
+func (l *natsLog) Noticef(f string, v ...any) { l.log.Debug("nats", "said", fmt.Sprintf(f, v...)) }
+func (l *natsLog) Warnf(f string, v ...any)   { l.log.Warn("nats", "said", fmt.Sprintf(f, v...)) }
+func (l *natsLog) Errorf(f string, v ...any)  { l.log.Error("nats", "said", fmt.Sprintf(f, v...)) }
 func (l *natsLog) Debugf(string, ...any)      {}
 func (l *natsLog) Tracef(string, ...any)      {}
 

@@ -40,7 +40,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		ext["fields"] = e.Fields
 	}
 	hd := w.Header()
-	switch e.Code { //nolint:exhaustive // the others add nothing
+	switch e.Code {
 	case errs.Unauthenticated:
 		hd.Set("WWW-Authenticate", `Bearer realm="cdsa", error="invalid_token"`)
 	case errs.RateLimited:
