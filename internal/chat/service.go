@@ -356,7 +356,7 @@ func begin(ctx context.Context, tx *uow.Tx, c *ent.ChatSession, in Message) (Sen
 	if err != nil {
 		return Sent{}, err
 	}
-	if err := tx.ChatSession.UpdateOneID(c.ID).SetLastMessageAt(now).Exec(ctx); err != nil {
+	if err := tx.ChatSession.Update().Where(chatsession.ID(c.ID)).SetLastMessageAt(now).Exec(ctx); err != nil {
 		return Sent{}, err
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionChatMessageSent, Resource: "ChatMessage", ResourceID: m.ID, SessionID: c.ID, Details: map[string]any{"characters": utf8.RuneCountInString(in.Content)}})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/ent/chatsession"
 	"cdsa.dev/cdsa/ent/contextwindow"
 	"cdsa.dev/cdsa/internal/agent"
 	"cdsa.dev/cdsa/internal/authz"
@@ -341,7 +342,7 @@ func (t *turn) end(ctx context.Context, content string, kind fact.MessageKind, s
 		if err := t.saveWindow(ctx, tx); err != nil {
 			return err
 		}
-		if err := tx.ChatSession.UpdateOneID(t.reply.SessionID).SetLastMessageAt(time.Now().UTC()).Exec(ctx); err != nil {
+		if err := tx.ChatSession.Update().Where(chatsession.ID(t.reply.SessionID)).SetLastMessageAt(time.Now().UTC()).Exec(ctx); err != nil {
 			return err
 		}
 		tx.Event(fact.ChatSubject(t.reply.SessionID), fact.Chat{Kind: kind, Message: t.reply.ID})
