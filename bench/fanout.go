@@ -22,6 +22,8 @@ import (
 const (
 	subscribers     = 1_000
 	idleSubscribers = 5_000
+	// idleTime is when a server without work has given back what work needed: it does so every 20 s.
+	idleTime = 25 * time.Second
 	burst           = 20 // events that are committed together: the relay finds them by its next look
 	fanoutBursts    = 6  // a slice
 	fanoutPairs     = 4
@@ -234,7 +236,7 @@ type memory struct {
 
 // idleSubscriptions measures the memory of connections on a fresh server.
 func (r *rig) idleSubscriptions(ctx context.Context, tokens []string, w *world) (int64, error) {
-	if err := pause(ctx, 2*time.Second); err != nil {
+	if err := pause(ctx, idleTime); err != nil {
 		return 0, err
 	}
 	before, err := rss(r.server.pid())
@@ -249,7 +251,7 @@ func (r *rig) idleSubscriptions(ctx context.Context, tokens []string, w *world) 
 	if err := r.settle(ctx, subs, w); err != nil { // all of them are there, and have been used once
 		return 0, err
 	}
-	if err := pause(ctx, 5*time.Second); err != nil {
+	if err := pause(ctx, idleTime); err != nil {
 		return 0, err
 	}
 	after, err := rss(r.server.pid())

@@ -112,7 +112,7 @@ func (r *rig) prepare(ctx context.Context) (*world, error) {
 func wanted(name string) bool { return strings.Contains(name, *onlyFlag) }
 
 func (r *rig) measureAll(ctx context.Context, w *world, rep *report) error {
-	if err := pause(ctx, 3*time.Second); err != nil { // after the start
+	if err := pause(ctx, idleTime); err != nil { // after the start
 		return err
 	}
 	var err error

@@ -87,7 +87,7 @@ Written by %[1]smake bench%[1]s on %[2]s: %[3]d CPUs (%[4]s), %[5]s%[6]s. The ru
 - **message**: the events of both sides are relayed to the bus by the server's relay, which stands beside the floor as well; its CPU is counted to both, and a slice ends when the outbox is empty.
 - **audit log**: reading it is audited, on both sides, in a transaction of its own.
 - **fan-out**: %[16]d events at a time are committed to the outbox; the relay, the bus, one read of the row for each event, the judgement of every subscriber and the writes are all counted, the database included. The floor writes a gorilla prepared message with the same text to each connection in turn. Every frame's content is checked, and their number.
-- **Statements** are counted in the database's log. **Memory** is VmRSS: of a server 3 s after its start; and before and after %[17]d websockets subscribed and received one event.
+- **Statements** are counted in the database's log. **Memory** is VmRSS: of a server 25 s after its start; and 25 s after it started and after %[17]d websockets subscribed and received one event. The server gives unused memory back every 20 s.
 `, "`", time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), cpuModel(), runtime.Version(), size, r.took.Round(time.Second), r.table(),
 		people*sessionsEach, people, people*sessionsEach*messagesEach, auditRows, clients, sliceTime, slicePairs, burst, idleSubscribers)
 }
