@@ -23,12 +23,12 @@ const (
 	subscribers     = 1_000
 	idleSubscribers = 5_000
 	// idleTime is when a server without work has given back what work needed: it does so every 20 s.
-	idleTime = 25 * time.Second
-	burst           = 20 // events that are committed together: the relay finds them by its next look
-	fanoutBursts    = 6  // a slice
-	fanoutPairs     = 4
-	dialers         = 32 // connections being opened at once
-	subscription    = `subscription { documentEvents { cursor status progress document { id title status } } }`
+	idleTime     = 25 * time.Second
+	burst        = 20 // events that are committed together: the relay finds them by its next look
+	fanoutBursts = 6  // a slice
+	fanoutPairs  = 4
+	dialers      = 32 // connections being opened at once
+	subscription = `subscription { documentEvents { cursor status progress document { id title status } } }`
 )
 
 // fleet is open websockets that count what they are sent.
