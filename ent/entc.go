@@ -86,7 +86,13 @@ func collectGuards(path string) error {
 		return fmt.Errorf("%s: the look-ahead of documents has changed", path)
 	}
 	tail = strings.Replace(tail, unknown, "default:\n\t\t\tselectedFields = append(selectedFields, lightDocumentColumns...)", 1)
-	return os.WriteFile(path, []byte(head+"func (_q *DocumentQuery) collectField("+tail), 0o644)
+	s = head + "func (_q *DocumentQuery) collectField(" + tail
+	const selects = "_q.Select(selectedFields...)"
+	if !strings.Contains(s, selects) {
+		return fmt.Errorf("%s: the look-ahead's selection has changed", path)
+	}
+	s = strings.ReplaceAll(s, selects, "_q.Select(distinct(selectedFields)...)")
+	return os.WriteFile(path, []byte(s), 0o644)
 }
 
 // hideEdges makes an edge to a hidden row null without an error. entgql does so only for edges that ent calls optional.

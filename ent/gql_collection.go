@@ -166,7 +166,7 @@ func (_q *AuditLogQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -489,7 +489,7 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -1035,7 +1035,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -1184,7 +1184,7 @@ func (_q *ContextWindowQuery) collectField(ctx context.Context, oneNode bool, op
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -1487,7 +1487,7 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -1785,7 +1785,7 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -2018,7 +2018,7 @@ func (_q *EmbeddingModelQuery) collectField(ctx context.Context, oneNode bool, o
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -2140,7 +2140,7 @@ func (_q *PermissionQuery) collectField(ctx context.Context, oneNode bool, opCtx
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -2355,7 +2355,7 @@ func (_q *RoleQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -2554,7 +2554,7 @@ func (_q *SearchResultQuery) collectField(ctx context.Context, oneNode bool, opC
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -2951,7 +2951,7 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -3155,7 +3155,7 @@ func (_q *SecretAccessLogQuery) collectField(ctx context.Context, oneNode bool, 
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -3304,7 +3304,7 @@ func (_q *SecretVersionQuery) collectField(ctx context.Context, oneNode bool, op
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -3478,7 +3478,7 @@ func (_q *SessionQuery) collectField(ctx context.Context, oneNode bool, opCtx *g
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -3592,7 +3592,7 @@ func (_q *SystemMetricQuery) collectField(ctx context.Context, oneNode bool, opC
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -4038,7 +4038,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -4267,7 +4267,7 @@ func (_q *ToolApprovalQuery) collectField(ctx context.Context, oneNode bool, opC
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -4495,7 +4495,7 @@ func (_q *ToolCacheQuery) collectField(ctx context.Context, oneNode bool, opCtx 
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -5141,7 +5141,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
@@ -6391,7 +6391,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 		}
 	}
 	if !unknownSeen {
-		_q.Select(selectedFields...)
+		_q.Select(distinct(selectedFields)...)
 	}
 	return nil
 }
