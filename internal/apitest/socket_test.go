@@ -79,7 +79,7 @@ func (s *socket) read() {
 	for {
 		var f frame
 		if err := s.ws.ReadJSON(&f); err != nil {
-			if ce, ok := err.(*websocket.CloseError); ok { //nolint:errorlint // gorilla returns it as it is
+			if ce, ok := err.(*websocket.CloseError); ok {
 				s.code = ce.Code
 			}
 			return
