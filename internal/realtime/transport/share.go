@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
@@ -21,16 +22,23 @@ type sharing struct {
 	classes map[string]*class
 }
 
-// class is the last answer of the operations that share.
+// class is the last answers of the operations that share. One that has nobody to share with keeps none.
 type class struct {
 	key   string
-	users int // guarded by sharing.mu
+	users atomic.Int32 // changed under sharing.mu
 
-	mu     sync.Mutex
+	mu   sync.Mutex
+	kept []kept // by seq modulo keptAnswers
+}
+
+type kept struct {
 	topic  string
 	seq    uint64
 	answer *graphql.Response
 }
+
+// keptAnswers is as many as the hub hands a subscription at once, or nearly: each has its turn with all of them.
+const keptAnswers = 64
 
 // join finds the class of an operation; nil when it has none to share with: anonymous callers and system principals.
 func (s *sharing) join(p *authz.Principal, oc *graphql.OperationContext) *class {
@@ -56,7 +64,7 @@ func (s *sharing) join(p *authz.Principal, oc *graphql.OperationContext) *class 
 		}
 		s.classes[key] = c
 	}
-	c.users++
+	c.users.Add(1)
 	return c
 }
 
@@ -66,26 +74,30 @@ func (s *sharing) leave(c *class) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.users--; c.users == 0 {
+	if c.users.Add(-1) == 0 {
 		delete(s.classes, c.key)
 	}
 }
 
 // step is execution.step, once for all of the class.
 func (c *class) step(x *execution, e realtime.Event) (r *graphql.Response, over bool) {
-	if c == nil || e.Seq == 0 { // an unnumbered event cannot be told from another
+	if c == nil || e.Seq == 0 || c.users.Load() < 2 { // an unnumbered event cannot be told from another
 		return x.step(e)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.seq == e.Seq && c.topic == e.Topic {
-		return c.answer, false
+	if c.kept == nil {
+		c.kept = make([]kept, keptAnswers)
+	}
+	k := &c.kept[e.Seq%keptAnswers]
+	if k.seq == e.Seq && k.topic == e.Topic {
+		return k.answer, false
 	}
 	r, over = x.step(e)
 	if over || r == nil || len(r.Errors) > 0 || len(r.Extensions) > 0 || r.HasNext != nil || len(r.Data) == 0 {
 		return r, over // none at all may mean that this operation has just ended: others ask for themselves
 	}
 	r = &graphql.Response{Data: bytes.Clone(r.Data)} // the executor's buffer is used again
-	c.topic, c.seq, c.answer = e.Topic, e.Seq, r
+	*k = kept{e.Topic, e.Seq, r}
 	return r, false
 }

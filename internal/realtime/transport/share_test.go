@@ -52,6 +52,7 @@ func TestClass_ExecutesOnceForAnEvent(t *testing.T) {
 		return &execution{ticket: &realtime.Ticket{Push: func(realtime.Event) bool { return takes }}, next: func(context.Context) *graphql.Response { runs++; return answer }}
 	}
 	c := &class{}
+	c.users.Store(2)
 	first, _ := c.step(subscriber(true), realtime.Event{Topic: "t", Seq: 7})
 	answer.Data[5] = '2' // the executor uses its buffer again
 	second, over := c.step(subscriber(true), realtime.Event{Topic: "t", Seq: 7})
@@ -59,6 +60,16 @@ func TestClass_ExecutesOnceForAnEvent(t *testing.T) {
 	require.Equal(t, 1, runs)
 	require.Same(t, first, second)
 	require.JSONEq(t, `{"a":1}`, string(second.Data))
+
+	runs = 0
+	for range 3 { // each subscription has its turn with all events of a burst
+		for seq := uint64(100); seq < 120; seq++ {
+			r, _ := c.step(subscriber(true), realtime.Event{Topic: "t", Seq: seq})
+			require.NotNil(t, r)
+		}
+	}
+	require.Equal(t, 20, runs)
+	runs = 1
 
 	next, _ := c.step(subscriber(true), realtime.Event{Topic: "t", Seq: 8})
 	require.JSONEq(t, `{"a":2}`, string(next.Data))
@@ -77,4 +88,10 @@ func TestClass_ExecutesOnceForAnEvent(t *testing.T) {
 		require.Len(t, r.Errors, 1)
 	}
 	require.Equal(t, 2, runs, "errors are each subscriber's own")
+
+	alone := &class{}
+	alone.users.Store(1)
+	answer = &graphql.Response{Data: []byte(`{}`)}
+	_, _ = alone.step(subscriber(true), realtime.Event{Topic: "t", Seq: 11})
+	require.Nil(t, alone.kept, "nothing is kept for one")
 }
