@@ -346,16 +346,17 @@ func begin(ctx context.Context, tx *uow.Tx, c *ent.ChatSession, in Message) (Sen
 	if len(in.DocumentIDs) > 0 {
 		meta = map[string]any{"documentIds": in.DocumentIDs}
 	}
-	m, err := tx.ChatMessage.Create().SetSessionID(c.ID).SetUserID(c.UserID).SetRole(enum.MessageRoleUser).SetStatus(enum.MessageStatusCompleted).
-		SetContent(in.Content).SetNillableIdempotencyKey(in.IdempotencyKey).SetMetadata(meta).SetCreatedAt(now).Save(ctx)
+	id := uid.New(uid.ChatMessage)
+	rows, err := tx.ChatMessage.CreateBulk( // one statement for both
+		tx.ChatMessage.Create().SetID(id).SetSessionID(c.ID).SetUserID(c.UserID).SetRole(enum.MessageRoleUser).SetStatus(enum.MessageStatusCompleted).
+			SetContent(in.Content).SetNillableIdempotencyKey(in.IdempotencyKey).SetMetadata(meta).SetCreatedAt(now),
+		tx.ChatMessage.Create().SetSessionID(c.ID).SetUserID(c.UserID).SetRole(enum.MessageRoleAssistant).SetParentID(id).
+			SetModel(c.Model).SetLeaseExpiresAt(now.Add(pickupTime)).SetCreatedAt(now.Add(time.Microsecond)),
+	).Save(ctx)
 	if err != nil {
 		return Sent{}, err
 	}
-	reply, err := tx.ChatMessage.Create().SetSessionID(c.ID).SetUserID(c.UserID).SetRole(enum.MessageRoleAssistant).SetParentID(m.ID).
-		SetModel(c.Model).SetLeaseExpiresAt(now.Add(pickupTime)).SetCreatedAt(now.Add(time.Microsecond)).Save(ctx)
-	if err != nil {
-		return Sent{}, err
-	}
+	m, reply := rows[0], rows[1]
 	if err := tx.ChatSession.Update().Where(chatsession.ID(c.ID)).SetLastMessageAt(now).Exec(ctx); err != nil {
 		return Sent{}, err
 	}
