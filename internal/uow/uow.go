@@ -77,7 +77,9 @@ func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 		return fmt.Errorf("connect to the database: %w", err)
 	}
 	defer conn.Close()
-	dbtx, err := conn.BeginTx(ctx, nil)
+	// Not ctx: when it ends, database/sql would roll back from a goroutine of its own, while this one uses the connection
+	// below it. Every statement has ctx and fails when it ends; the deferred Rollback follows.
+	dbtx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
