@@ -185,22 +185,6 @@ func (s *server) text(tb testing.TB, query string, args ...any) string {
 	return v
 }
 
-// actions are the successful and failed acts in the audit log of a person, or of anyone for the nil id, since a row.
-func (s *server) actions(tb testing.TB, since uuid.UUID) []string {
-	tb.Helper()
-	rows, err := s.db.Owner.Query(context.Background(), `SELECT action FROM audit_logs WHERE id > $1 ORDER BY id`, since)
-	require.NoError(tb, err)
-	defer rows.Close()
-	var l []string
-	for rows.Next() {
-		var a string
-		require.NoError(tb, rows.Scan(&a))
-		l = append(l, a)
-	}
-	require.NoError(tb, rows.Err())
-	return l
-}
-
 // fieldName is the second part of Type.field.
 func fieldName(operation string) string {
 	_, f, _ := strings.Cut(operation, ".")
