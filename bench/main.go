@@ -103,6 +103,9 @@ func (r *rig) prepare(ctx context.Context) (*world, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
+	if err := r.holdRelay(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.startServer(ctx); err != nil {
 		return nil, err
 	}
@@ -142,15 +145,15 @@ func (r *rig) measureAll(ctx context.Context, w *world, rep *report) error {
 		return err
 	}
 	for _, wl := range []workload{byID, lists, audit, r.send(w, tokens)} {
-		if !wanted(wl.name) {
-			continue
-		}
-		stop := r.profile(ctx, wl.name, 2*time.Duration(wl.pairs)*wl.slice)
-		res, err := r.measure(ctx, wl)
-		if err = errors.Join(err, stop()); err != nil {
+		if err := r.measureOne(ctx, wl, rep); err != nil {
 			return err
 		}
-		rep.add(res)
+	}
+	if err := r.letRelay(ctx); err != nil {
+		return fmt.Errorf("let the relay work: %w", err)
+	}
+	if err := r.measureOne(ctx, r.sendRelayed(w, tokens), rep); err != nil {
+		return err
 	}
 	if !wanted("fan-out") {
 		return nil
@@ -170,6 +173,19 @@ func (r *rig) measureAll(ctx context.Context, w *world, rep *report) error {
 	if rep.memory.perConnection, err = r.idleSubscriptions(ctx, tokens, w); err != nil {
 		return fmt.Errorf("idle subscriptions: %w", err)
 	}
+	return nil
+}
+
+func (r *rig) measureOne(ctx context.Context, wl workload, rep *report) error {
+	if !wanted(wl.name) {
+		return nil
+	}
+	stop := r.profile(ctx, wl.name, 2*time.Duration(wl.pairs)*wl.slice)
+	res, err := r.measure(ctx, wl)
+	if err = errors.Join(err, stop()); err != nil {
+		return err
+	}
+	rep.add(res)
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 // workload is one kind of work for both sides.
 type workload struct {
 	name, what string
-	mark       float64                    // least ratio of server to floor
+	mark       float64                    // least ratio of server to floor; 0: there is none
 	next       [2]func(slice, i int) call // floor, server
 	slice      time.Duration
 	pairs      int

@@ -29,7 +29,7 @@ type report struct {
 // add takes a result and tells of it at once: a run takes minutes.
 func (r *report) add(res result) {
 	r.results = append(r.results, res)
-	fmt.Printf("%-14s %.2f (mark %.2f)\n", res.name, res.ratio(), res.mark)
+	fmt.Printf("%-18s %.2f (mark %s)\n", res.name, res.ratio(), res.markText())
 }
 
 func (r *report) ok() bool {
@@ -39,6 +39,13 @@ func (r *report) ok() bool {
 		}
 	}
 	return r.statements <= mostStatements && r.memory.perConnection <= mostPerConnection && r.memory.idle <= mostIdle
+}
+
+func (r result) markText() string {
+	if r.mark == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", r.mark)
 }
 
 func verdict(met bool) string {
@@ -56,7 +63,7 @@ func (r *report) table() string {
 		s, f := res.sides[serverSide], res.sides[floorSide]
 		sp, sd := s.perCall()
 		fp, fd := f.perCall()
-		fmt.Fprintf(&b, "| %s: %s | %.2f | %.2f-%.2f | %.2f | %s | %.0f, %.0f | %.1f + %.1f | %.1f + %.1f |\n", res.name, res.what, res.ratio(), slices.Min(res.pairs), slices.Max(res.pairs), res.mark,
+		fmt.Fprintf(&b, "| %s: %s | %.2f | %.2f-%.2f | %s | %s | %.0f, %.0f | %.1f + %.1f | %.1f + %.1f |\n", res.name, res.what, res.ratio(), slices.Min(res.pairs), slices.Max(res.pairs), res.markText(),
 			verdict(res.ratio() >= res.mark), s.rate(), f.rate(), micros(sp), micros(sd), micros(fp), micros(fd))
 	}
 	b.WriteString("\n| size | measured | mark | |\n|---|---|---|---|\n")
@@ -84,7 +91,7 @@ Written by %[1]smake bench%[1]s on %[2]s: %[3]d CPUs (%[4]s), %[5]s%[6]s. The ru
 - **Floor** (%[1]sbench/floor%[1]s): net/http and pgx, the same SQL work written by hand, rows to JSON by append. It verifies the bearer token with the server's key and remembers it, writes and opens audit rows with the server's encryption, and answers byte for byte what the server answers. It parses no GraphQL.
 - **Driver**: %[13]d clients over kept connections, slices of %[14]v for floor and server in turn, %[15]d pairs, the order turned round each time. Every answer is compared with the one that both gave before the measurement; after each slice of writes the rows of four tables are counted.
 - **Requests per CPU-second** = requests / (user + system time of the process and of all database processes), from /proc. The driver's own time is not counted. Column "slices" is the lowest and highest ratio of a pair.
-- **message**: the events of both sides are relayed to the bus by the server's relay, which stands beside the floor as well; its CPU is counted to both, and a slice ends when the outbox is empty.
+- **message**: bench holds the relay's lock, so that events stay in the outbox on both sides. **message, relayed**: the server relays the events of both sides, and its CPU is counted to both; it publishes its own at once, one after the other, and finds the floor's in batches, which is cheaper; a slice ends when the outbox is empty.
 - **audit log**: reading it is audited, on both sides, in a transaction of its own.
 - **fan-out**: %[16]d events at a time are committed to the outbox; the relay, the bus, one read of the row for each event, the judgement of every subscriber and the writes are all counted, the database included. The floor writes a gorilla prepared message with the same text to each connection in turn. Every frame's content is checked, and their number.
 - **Statements** are counted in the database's log. **Memory** is VmRSS: of a server 25 s after its start; and 25 s after it started and after %[17]d websockets subscribed and received one event. The server gives unused memory back every 20 s.

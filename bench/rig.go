@@ -33,6 +33,7 @@ type rig struct {
 	db      *pgxpool.Pool // as the owner of the tables
 	server  *child
 	floor   *child
+	relay   *pgxpool.Conn // holds the relay's lock: the server's relay stands still
 }
 
 // child is a process that bench started.
@@ -88,6 +89,9 @@ func (r *rig) close(ctx context.Context) error {
 		if c != nil {
 			errs = append(errs, c.stop())
 		}
+	}
+	if r.relay != nil {
+		r.relay.Release()
 	}
 	if r.db != nil {
 		r.db.Close()
@@ -207,6 +211,32 @@ func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return strings.TrimSpace(string(t.b))
+}
+
+// relayLock is package event's: whoever holds it is the relay.
+const relayLock int64 = 0x4e5fdbd03e978122
+
+// holdRelay keeps the server that is started next from relaying events until letRelay.
+func (r *rig) holdRelay(ctx context.Context) (err error) {
+	if r.relay, err = r.db.Acquire(ctx); err != nil {
+		return err
+	}
+	_, err = r.relay.Exec(ctx, `SELECT pg_advisory_lock($1)`, relayLock)
+	return err
+}
+
+func (r *rig) letRelay(ctx context.Context) error {
+	defer r.relay.Release()
+	var held bool
+	err := r.relay.QueryRow(ctx, `SELECT pg_advisory_unlock($1)`, relayLock).Scan(&held)
+	r.relay = nil
+	if err == nil && !held {
+		err = errors.New("the relay's lock was not held")
+	}
+	if err != nil {
+		return err
+	}
+	return r.relayedAll(ctx)
 }
 
 // statements counts what the server sends to the database while do runs, by the database's own log.

@@ -51,9 +51,14 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pool, err := pgxpool.New(ctx, cfg.Database.URL.Reveal())
+	pc, err := pgxpool.ParseConfig(cfg.Database.URL.Reveal())
 	if err != nil {
 		return errors.New("DATABASE_URL is malformed")
+	}
+	pc.MaxConns = int32(cfg.Database.MaxConns)
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return err
 	}
 	defer pool.Close()
 	f := &floor{pool: pool, known: map[string]caller{}, sockets: newSockets()}

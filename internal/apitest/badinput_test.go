@@ -3,6 +3,7 @@
 package apitest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -33,13 +34,13 @@ type raw struct {
 
 func (q raw) send(tb testing.TB, x *person) reply {
 	tb.Helper()
-	method, path := cmpOr(q.method, http.MethodPost), cmpOr(q.path, "/graphql")
+	method, path := cmp.Or(q.method, http.MethodPost), cmp.Or(q.path, "/graphql")
 	req, err := http.NewRequestWithContext(tb.Context(), method, x.server.url+path, q.body)
 	require.NoError(tb, err)
 	if method == http.MethodPost {
-		req.Header.Set("Content-Type", cmpOr(q.contentType, "application/json"))
+		req.Header.Set("Content-Type", cmp.Or(q.contentType, "application/json"))
 	}
-	req.Header.Set("Accept", cmpOr(q.accept, "application/graphql-response+json"))
+	req.Header.Set("Accept", cmp.Or(q.accept, "application/graphql-response+json"))
 	if !q.anonymous {
 		req.Header.Set("Authorization", "Bearer "+x.token)
 	}
@@ -171,7 +172,7 @@ func TestBadIdentifiers(t *testing.T) {
 		listed[c.operation] = true
 		t.Run(fieldName(c.operation), func(t *testing.T) {
 			op := operations[c.operation]
-			x := w.person(t, cmpOr(op.happy, "analyst"))
+			x := w.person(t, cmp.Or(op.happy, "analyst"))
 			vars := op.vars(t, w, x)
 			try := func(id any) string {
 				bad := op
