@@ -15,6 +15,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
+
+	"cdsa.dev/cdsa/internal/config"
 )
 
 // TestDockerfile_Build runs the very command of the Dockerfile.
@@ -66,6 +68,27 @@ type service struct {
 	Privileged  bool
 	Healthcheck struct{ Test []string }
 	DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
+}
+
+// TestCompose_StartsInProduction reads the server's settings as the container would find them.
+func TestCompose_StartsInProduction(t *testing.T) {
+	raw, err := os.ReadFile("compose.yaml")
+	require.NoError(t, err)
+	var compose struct{ Services map[string]service }
+	require.NoError(t, yaml.Unmarshal(raw, &compose))
+	script, err := os.ReadFile("make-secrets.sh")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "make-secrets.sh"), script, 0o700))
+	said, err := exec.CommandContext(t.Context(), filepath.Join(dir, "make-secrets.sh")).CombinedOutput()
+	require.NoError(t, err, string(said))
+	var env []string
+	for name, value := range compose.Services["server"].Environment {
+		env = append(env, name+"="+strings.ReplaceAll(value, "/run/secrets", filepath.Join(dir, "secrets")))
+	}
+	cfg, err := config.Load(env)
+	require.NoError(t, err)
+	require.True(t, cfg.InProduction())
 }
 
 func TestCompose(t *testing.T) {

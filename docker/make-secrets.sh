@@ -20,6 +20,8 @@ b64() { head -c "$1" /dev/urandom | base64 | tr -d '\n'; } # as CDSA_SIGNING_KEY
 for name in db_root_password db_owner_password db_app_password nats_password; do put "$name" "$(hex)"; done
 put signing_key "$(b64 32)"
 put cursor_key "$(b64 64)"
+put audit_key "$(b64 32)"
+put identity_key "$(b64 32)"
 put database_url "postgres://cdsa_app:$(cat "$dir/db_app_password")@db:5432/cdsa"
 put migrate_url "postgres://cdsa_owner:$(cat "$dir/db_owner_password")@db:5432/cdsa"
 put nats_url "nats://cdsa:$(cat "$dir/nats_password")@nats:4222"

@@ -22,7 +22,7 @@ func replicaEnv(t *testing.T) []string {
 	db := pgtest.New(t)
 	return []string{
 		"DATABASE_URL=" + db.URL, "CDSA_MIGRATE_URL=" + db.OwnerURL, "NATS_URL=nats://" + startNATS(t),
-		"CDSA_SIGNING_KEY=" + key(t, 32), "CDSA_CURSOR_KEY=" + key(t, 64), "CDSA_AUDIT_KEY=" + key(t, 32),
+		"CDSA_SIGNING_KEY=" + key(t, 32), "CDSA_CURSOR_KEY=" + key(t, 64), "CDSA_AUDIT_KEY=" + key(t, 32), "CDSA_IDENTITY_KEY=" + key(t, 32),
 	}
 }
 

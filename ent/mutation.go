@@ -28462,6 +28462,8 @@ type UserMutation struct {
 	is_verified                    *bool
 	last_login                     *time.Time
 	totp_secret                    *[]byte
+	totp_last_step                 *int64
+	addtotp_last_step              *int64
 	totp_enabled_at                *time.Time
 	recovery_codes                 *[]string
 	appendrecovery_codes           []string
@@ -29042,6 +29044,62 @@ func (m *UserMutation) TotpSecretCleared() bool {
 func (m *UserMutation) ResetTotpSecret() {
 	m.totp_secret = nil
 	delete(m.clearedFields, user.FieldTotpSecret)
+}
+
+// SetTotpLastStep sets the "totp_last_step" field.
+func (m *UserMutation) SetTotpLastStep(i int64) {
+	m.totp_last_step = &i
+	m.addtotp_last_step = nil
+}
+
+// TotpLastStep returns the value of the "totp_last_step" field in the mutation.
+func (m *UserMutation) TotpLastStep() (r int64, exists bool) {
+	v := m.totp_last_step
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTotpLastStep returns the old "totp_last_step" field's value of the User entity.
+// If the User object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UserMutation) OldTotpLastStep(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTotpLastStep is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTotpLastStep requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTotpLastStep: %w", err)
+	}
+	return oldValue.TotpLastStep, nil
+}
+
+// AddTotpLastStep adds i to the "totp_last_step" field.
+func (m *UserMutation) AddTotpLastStep(i int64) {
+	if m.addtotp_last_step != nil {
+		*m.addtotp_last_step += i
+	} else {
+		m.addtotp_last_step = &i
+	}
+}
+
+// AddedTotpLastStep returns the value that was added to the "totp_last_step" field in this mutation.
+func (m *UserMutation) AddedTotpLastStep() (r int64, exists bool) {
+	v := m.addtotp_last_step
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetTotpLastStep resets all changes to the "totp_last_step" field.
+func (m *UserMutation) ResetTotpLastStep() {
+	m.totp_last_step = nil
+	m.addtotp_last_step = nil
 }
 
 // SetTotpEnabledAt sets the "totp_enabled_at" field.
@@ -30244,7 +30302,7 @@ func (m *UserMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *UserMutation) Fields() []string {
-	fields := make([]string, 0, 20)
+	fields := make([]string, 0, 21)
 	if m.created_at != nil {
 		fields = append(fields, user.FieldCreatedAt)
 	}
@@ -30277,6 +30335,9 @@ func (m *UserMutation) Fields() []string {
 	}
 	if m.totp_secret != nil {
 		fields = append(fields, user.FieldTotpSecret)
+	}
+	if m.totp_last_step != nil {
+		fields = append(fields, user.FieldTotpLastStep)
 	}
 	if m.totp_enabled_at != nil {
 		fields = append(fields, user.FieldTotpEnabledAt)
@@ -30335,6 +30396,8 @@ func (m *UserMutation) Field(name string) (ent.Value, bool) {
 		return m.LastLogin()
 	case user.FieldTotpSecret:
 		return m.TotpSecret()
+	case user.FieldTotpLastStep:
+		return m.TotpLastStep()
 	case user.FieldTotpEnabledAt:
 		return m.TotpEnabledAt()
 	case user.FieldRecoveryCodes:
@@ -30384,6 +30447,8 @@ func (m *UserMutation) OldField(ctx context.Context, name string) (ent.Value, er
 		return m.OldLastLogin(ctx)
 	case user.FieldTotpSecret:
 		return m.OldTotpSecret(ctx)
+	case user.FieldTotpLastStep:
+		return m.OldTotpLastStep(ctx)
 	case user.FieldTotpEnabledAt:
 		return m.OldTotpEnabledAt(ctx)
 	case user.FieldRecoveryCodes:
@@ -30488,6 +30553,13 @@ func (m *UserMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetTotpSecret(v)
 		return nil
+	case user.FieldTotpLastStep:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTotpLastStep(v)
+		return nil
 	case user.FieldTotpEnabledAt:
 		v, ok := value.(time.Time)
 		if !ok {
@@ -30559,6 +30631,9 @@ func (m *UserMutation) SetField(name string, value ent.Value) error {
 // this mutation.
 func (m *UserMutation) AddedFields() []string {
 	var fields []string
+	if m.addtotp_last_step != nil {
+		fields = append(fields, user.FieldTotpLastStep)
+	}
 	if m.addfailed_login_count != nil {
 		fields = append(fields, user.FieldFailedLoginCount)
 	}
@@ -30570,6 +30645,8 @@ func (m *UserMutation) AddedFields() []string {
 // was not set, or was not defined in the schema.
 func (m *UserMutation) AddedField(name string) (ent.Value, bool) {
 	switch name {
+	case user.FieldTotpLastStep:
+		return m.AddedTotpLastStep()
 	case user.FieldFailedLoginCount:
 		return m.AddedFailedLoginCount()
 	}
@@ -30581,6 +30658,13 @@ func (m *UserMutation) AddedField(name string) (ent.Value, bool) {
 // type.
 func (m *UserMutation) AddField(name string, value ent.Value) error {
 	switch name {
+	case user.FieldTotpLastStep:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddTotpLastStep(v)
+		return nil
 	case user.FieldFailedLoginCount:
 		v, ok := value.(int)
 		if !ok {
@@ -30710,6 +30794,9 @@ func (m *UserMutation) ResetField(name string) error {
 		return nil
 	case user.FieldTotpSecret:
 		m.ResetTotpSecret()
+		return nil
+	case user.FieldTotpLastStep:
+		m.ResetTotpLastStep()
 		return nil
 	case user.FieldTotpEnabledAt:
 		m.ResetTotpEnabledAt()

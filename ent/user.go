@@ -42,6 +42,8 @@ type User struct {
 	LastLogin *time.Time `json:"last_login,omitempty"`
 	// TOTP secret, encrypted.
 	TotpSecret []byte `json:"-"`
+	// Time step of the last TOTP code that was taken: no step is taken twice (RFC 6238 section 5.2).
+	TotpLastStep int64 `json:"totp_last_step,omitempty"`
 	// When the second factor was confirmed; null without one.
 	TotpEnabledAt *time.Time `json:"totp_enabled_at,omitempty"`
 	// argon2id hashes of unused recovery codes.
@@ -241,7 +243,7 @@ func (*User) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case user.FieldIsActive, user.FieldIsSuperuser, user.FieldIsVerified:
 			values[i] = new(sql.NullBool)
-		case user.FieldFailedLoginCount:
+		case user.FieldTotpLastStep, user.FieldFailedLoginCount:
 			values[i] = new(sql.NullInt64)
 		case user.FieldEmail, user.FieldUsername, user.FieldHashedPassword, user.FieldFullName, user.FieldOidcIssuer, user.FieldOidcSubject:
 			values[i] = new(sql.NullString)
@@ -336,6 +338,12 @@ func (_m *User) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field totp_secret", values[i])
 			} else if value != nil {
 				_m.TotpSecret = *value
+			}
+		case user.FieldTotpLastStep:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field totp_last_step", values[i])
+			} else if value.Valid {
+				_m.TotpLastStep = value.Int64
 			}
 		case user.FieldTotpEnabledAt:
 			if value, ok := values[i].(*sql.NullTime); !ok {
@@ -533,6 +541,9 @@ func (_m *User) String() string {
 	}
 	builder.WriteString(", ")
 	builder.WriteString("totp_secret=<sensitive>")
+	builder.WriteString(", ")
+	builder.WriteString("totp_last_step=")
+	builder.WriteString(fmt.Sprintf("%v", _m.TotpLastStep))
 	builder.WriteString(", ")
 	if v := _m.TotpEnabledAt; v != nil {
 		builder.WriteString("totp_enabled_at=")

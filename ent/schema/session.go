@@ -48,7 +48,7 @@ func (Session) Edges() []ent.Edge {
 
 // Indexes of Session.
 func (Session) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("user_id", "created_at"), index.Fields("family_id"), index.Fields("is_active", "expires_at"), index.Fields("replaced_by")}
+	return []ent.Index{index.Fields("user_id", "created_at"), index.Fields("family_id"), index.Fields("is_active", "expires_at"), index.Fields("replaced_by"), index.Fields("token")}
 }
 
 // Annotations of Session.

@@ -33,6 +33,7 @@ func (User) Fields() []ent.Field {
 		field.Bool("is_verified").Default(false).Annotations(guarded(), own()).Comment("Whether the e-mail address was verified."),
 		field.Time("last_login").Optional().Nillable().Annotations(guarded(), own()).Comment("When the user last signed in."),
 		field.Bytes("totp_secret").Sensitive().Optional().Annotations(hidden()).Comment("TOTP secret, encrypted."),
+		field.Int64("totp_last_step").Default(0).Annotations(hidden()).Comment("Time step of the last TOTP code that was taken: no step is taken twice (RFC 6238 section 5.2)."),
 		field.Time("totp_enabled_at").Optional().Nillable().Annotations(guarded(), own()).Comment("When the second factor was confirmed; null without one."),
 		field.Strings("recovery_codes").Sensitive().Optional().Annotations(hidden()).Comment("argon2id hashes of unused recovery codes."),
 		field.Int("failed_login_count").Default(0).Annotations(guarded(), own()).Comment("Failed sign-ins since the last success."),

@@ -38,6 +38,8 @@ const (
 	FieldLastLogin = "last_login"
 	// FieldTotpSecret holds the string denoting the totp_secret field in the database.
 	FieldTotpSecret = "totp_secret"
+	// FieldTotpLastStep holds the string denoting the totp_last_step field in the database.
+	FieldTotpLastStep = "totp_last_step"
 	// FieldTotpEnabledAt holds the string denoting the totp_enabled_at field in the database.
 	FieldTotpEnabledAt = "totp_enabled_at"
 	// FieldRecoveryCodes holds the string denoting the recovery_codes field in the database.
@@ -189,6 +191,7 @@ var Columns = []string{
 	FieldIsVerified,
 	FieldLastLogin,
 	FieldTotpSecret,
+	FieldTotpLastStep,
 	FieldTotpEnabledAt,
 	FieldRecoveryCodes,
 	FieldFailedLoginCount,
@@ -238,6 +241,8 @@ var (
 	DefaultIsSuperuser bool
 	// DefaultIsVerified holds the default value on creation for the "is_verified" field.
 	DefaultIsVerified bool
+	// DefaultTotpLastStep holds the default value on creation for the "totp_last_step" field.
+	DefaultTotpLastStep int64
 	// DefaultFailedLoginCount holds the default value on creation for the "failed_login_count" field.
 	DefaultFailedLoginCount int
 	// DefaultID holds the default value on creation for the "id" field.
@@ -300,6 +305,11 @@ func ByIsVerified(opts ...sql.OrderTermOption) OrderOption {
 // ByLastLogin orders the results by the last_login field.
 func ByLastLogin(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLastLogin, opts...).ToFunc()
+}
+
+// ByTotpLastStep orders the results by the totp_last_step field.
+func ByTotpLastStep(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldTotpLastStep, opts...).ToFunc()
 }
 
 // ByTotpEnabledAt orders the results by the totp_enabled_at field.

@@ -51,6 +51,16 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	AccessDecision struct {
+		Allowed func(childComplexity int) int
+		Reasons func(childComplexity int) int
+	}
+
+	ApiTokenPayload struct {
+		Session func(childComplexity int) int
+		Token   func(childComplexity int) int
+	}
+
 	ApprovalDecision struct {
 		Approved       func(childComplexity int) int
 		Approver       func(childComplexity int) int
@@ -377,30 +387,64 @@ type ComplexityRoot struct {
 		Node   func(childComplexity int) int
 	}
 
+	Invitation struct {
+		CreatedAt func(childComplexity int) int
+		Email     func(childComplexity int) int
+		ExpiresAt func(childComplexity int) int
+		ID        func(childComplexity int) int
+		InvitedBy func(childComplexity int) int
+		Roles     func(childComplexity int) int
+	}
+
+	InvitationPayload struct {
+		Invitation func(childComplexity int) int
+		Token      func(childComplexity int) int
+	}
+
 	Mutation struct {
-		ApproveToolExecution func(childComplexity int, input model.ApproveToolExecutionInput) int
-		AssignRole           func(childComplexity int, userID uuid.UUID, role string) int
-		CancelGeneration     func(childComplexity int, sessionID uuid.UUID) int
-		CancelToolExecution  func(childComplexity int, id uuid.UUID) int
-		CreateChatSession    func(childComplexity int, input model.CreateChatSessionInput) int
-		CreateDocument       func(childComplexity int, input model.CreateDocumentInput) int
-		CreateUser           func(childComplexity int, input model.CreateUserInput) int
-		DeleteChatSession    func(childComplexity int, id uuid.UUID) int
-		DeleteDocument       func(childComplexity int, id uuid.UUID) int
-		ExecuteTool          func(childComplexity int, input model.ExecuteToolInput) int
-		Login                func(childComplexity int, input model.LoginInput) int
-		Logout               func(childComplexity int) int
-		RateSearchResult     func(childComplexity int, id uuid.UUID, wasHelpful bool) int
-		RefreshSession       func(childComplexity int, refreshToken string) int
-		Register             func(childComplexity int, input model.RegisterInput) int
-		RejectToolExecution  func(childComplexity int, input model.RejectToolExecutionInput) int
-		RevokeOtherSessions  func(childComplexity int) int
-		RevokeSession        func(childComplexity int, id uuid.UUID) int
-		SendMessage          func(childComplexity int, input model.SendMessageInput) int
-		UnassignRole         func(childComplexity int, userID uuid.UUID, role string) int
-		UpdateChatSession    func(childComplexity int, id uuid.UUID, input model.UpdateChatSessionInput) int
-		UploadDocument       func(childComplexity int, input model.UploadDocumentInput) int
-		WithdrawToolApproval func(childComplexity int, id uuid.UUID) int
+		ApproveToolExecution     func(childComplexity int, input model.ApproveToolExecutionInput) int
+		AssignRole               func(childComplexity int, userID uuid.UUID, role string) int
+		CancelGeneration         func(childComplexity int, sessionID uuid.UUID) int
+		CancelToolExecution      func(childComplexity int, id uuid.UUID) int
+		ChangePassword           func(childComplexity int, input model.ChangePasswordInput) int
+		ConfirmTotp              func(childComplexity int, code string) int
+		CreateAPIToken           func(childComplexity int, input model.CreateAPITokenInput) int
+		CreateChatSession        func(childComplexity int, input model.CreateChatSessionInput) int
+		CreateDocument           func(childComplexity int, input model.CreateDocumentInput) int
+		CreateRole               func(childComplexity int, input model.CreateRoleInput) int
+		CreateUser               func(childComplexity int, input model.CreateUserInput) int
+		DeleteChatSession        func(childComplexity int, id uuid.UUID) int
+		DeleteDocument           func(childComplexity int, id uuid.UUID) int
+		DeleteRole               func(childComplexity int, id uuid.UUID) int
+		DisableTotp              func(childComplexity int, password string, code string) int
+		EnrollTotp               func(childComplexity int, password string) int
+		ExchangeOidcCode         func(childComplexity int, input model.ExchangeOidcCodeInput) int
+		ExecuteTool              func(childComplexity int, input model.ExecuteToolInput) int
+		InviteUser               func(childComplexity int, input model.InviteUserInput) int
+		Login                    func(childComplexity int, input model.LoginInput) int
+		Logout                   func(childComplexity int) int
+		RateSearchResult         func(childComplexity int, id uuid.UUID, wasHelpful bool) int
+		RefreshSession           func(childComplexity int, refreshToken string) int
+		Register                 func(childComplexity int, input model.RegisterInput) int
+		RejectToolExecution      func(childComplexity int, input model.RejectToolExecutionInput) int
+		RequestEmailVerification func(childComplexity int) int
+		RequestPasswordReset     func(childComplexity int, email string) int
+		ResetPassword            func(childComplexity int, input model.ResetPasswordInput) int
+		RevokeInvitation         func(childComplexity int, id uuid.UUID) int
+		RevokeOtherSessions      func(childComplexity int) int
+		RevokeSession            func(childComplexity int, id uuid.UUID) int
+		SendMessage              func(childComplexity int, input model.SendMessageInput) int
+		SetRolePermissions       func(childComplexity int, roleID uuid.UUID, permissions []string) int
+		SetUserActive            func(childComplexity int, id uuid.UUID, active bool) int
+		StepUp                   func(childComplexity int, code string) int
+		UnassignRole             func(childComplexity int, userID uuid.UUID, role string) int
+		UnlockUser               func(childComplexity int, id uuid.UUID) int
+		UpdateChatSession        func(childComplexity int, id uuid.UUID, input model.UpdateChatSessionInput) int
+		UpdateRole               func(childComplexity int, id uuid.UUID, input model.UpdateRoleInput) int
+		UpdateUser               func(childComplexity int, id uuid.UUID, input model.UpdateUserInput) int
+		UploadDocument           func(childComplexity int, input model.UploadDocumentInput) int
+		VerifyEmail              func(childComplexity int, token string) int
+		WithdrawToolApproval     func(childComplexity int, id uuid.UUID) int
 	}
 
 	OidcProvider struct {
@@ -442,14 +486,17 @@ type ComplexityRoot struct {
 		Documents       func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.DocumentOrder, where *ent.DocumentWhereInput) int
 		EmbeddingModels func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.EmbeddingModelOrder, where *ent.EmbeddingModelWhereInput) int
 		EventCursor     func(childComplexity int) int
+		Invitations     func(childComplexity int) int
 		Node            func(childComplexity int, id uuid.UUID) int
 		Nodes           func(childComplexity int, ids []uuid.UUID) int
 		Permissions     func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.PermissionOrder, where *ent.PermissionWhereInput) int
+		RateLimit       func(childComplexity int) int
 		Roles           func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.RoleOrder, where *ent.RoleWhereInput) int
 		SearchDocuments func(childComplexity int, input model.SearchDocumentsInput) int
 		SearchResults   func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.SearchResultOrder, where *ent.SearchResultWhereInput) int
 		ServerInfo      func(childComplexity int) int
 		Sessions        func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.SessionOrder, where *ent.SessionWhereInput) int
+		SimulateAccess  func(childComplexity int, userID uuid.UUID, nodeID uuid.UUID) int
 		ToolApprovals   func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput) int
 		ToolExecutions  func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolExecutionOrder, where *ent.ToolExecutionWhereInput) int
 		Tools           func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolOrder, where *ent.ToolWhereInput) int
@@ -457,6 +504,17 @@ type ComplexityRoot struct {
 		Viewer          func(childComplexity int) int
 		ViewerActivity  func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.AuditLogOrder, where *ent.AuditLogWhereInput) int
 		ViewerCan       func(childComplexity int, resource string, action string) int
+	}
+
+	RateLimit struct {
+		Cost      func(childComplexity int) int
+		Limit     func(childComplexity int) int
+		Remaining func(childComplexity int) int
+		ResetAt   func(childComplexity int) int
+	}
+
+	RecoveryCodes struct {
+		Codes func(childComplexity int) int
 	}
 
 	Role struct {
@@ -872,6 +930,12 @@ type ComplexityRoot struct {
 		Status    func(childComplexity int) int
 	}
 
+	TotpEnrollment struct {
+		OtpauthURI func(childComplexity int) int
+		QRCode     func(childComplexity int) int
+		Secret     func(childComplexity int) int
+	}
+
 	User struct {
 		AuditLogs             func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.AuditLogOrder, where *ent.AuditLogWhereInput) int
 		ChatMessages          func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ChatMessageOrder, where *ent.ChatMessageWhereInput) int
@@ -934,6 +998,32 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	ec := newExecutionContext(nil, e, nil)
 	_ = ec
 	switch typeName + "." + field {
+
+	case "AccessDecision.allowed":
+		if e.ComplexityRoot.AccessDecision.Allowed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AccessDecision.Allowed(childComplexity), true
+	case "AccessDecision.reasons":
+		if e.ComplexityRoot.AccessDecision.Reasons == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AccessDecision.Reasons(childComplexity), true
+
+	case "ApiTokenPayload.session":
+		if e.ComplexityRoot.ApiTokenPayload.Session == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiTokenPayload.Session(childComplexity), true
+	case "ApiTokenPayload.token":
+		if e.ComplexityRoot.ApiTokenPayload.Token == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ApiTokenPayload.Token(childComplexity), true
 
 	case "ApprovalDecision.approved":
 		if e.ComplexityRoot.ApprovalDecision.Approved == nil {
@@ -2404,6 +2494,56 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.EmbeddingModelEdge.Node(childComplexity), true
 
+	case "Invitation.createdAt":
+		if e.ComplexityRoot.Invitation.CreatedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Invitation.CreatedAt(childComplexity), true
+	case "Invitation.email":
+		if e.ComplexityRoot.Invitation.Email == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Invitation.Email(childComplexity), true
+	case "Invitation.expiresAt":
+		if e.ComplexityRoot.Invitation.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Invitation.ExpiresAt(childComplexity), true
+	case "Invitation.id":
+		if e.ComplexityRoot.Invitation.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Invitation.ID(childComplexity), true
+	case "Invitation.invitedBy":
+		if e.ComplexityRoot.Invitation.InvitedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Invitation.InvitedBy(childComplexity), true
+	case "Invitation.roles":
+		if e.ComplexityRoot.Invitation.Roles == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Invitation.Roles(childComplexity), true
+
+	case "InvitationPayload.invitation":
+		if e.ComplexityRoot.InvitationPayload.Invitation == nil {
+			break
+		}
+
+		return e.ComplexityRoot.InvitationPayload.Invitation(childComplexity), true
+	case "InvitationPayload.token":
+		if e.ComplexityRoot.InvitationPayload.Token == nil {
+			break
+		}
+
+		return e.ComplexityRoot.InvitationPayload.Token(childComplexity), true
+
 	case "Mutation.approveToolExecution":
 		if e.ComplexityRoot.Mutation.ApproveToolExecution == nil {
 			break
@@ -2448,6 +2588,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CancelToolExecution(childComplexity, args["id"].(uuid.UUID)), true
+	case "Mutation.changePassword":
+		if e.ComplexityRoot.Mutation.ChangePassword == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_changePassword_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ChangePassword(childComplexity, args["input"].(model.ChangePasswordInput)), true
+	case "Mutation.confirmTotp":
+		if e.ComplexityRoot.Mutation.ConfirmTotp == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_confirmTotp_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ConfirmTotp(childComplexity, args["code"].(string)), true
+	case "Mutation.createApiToken":
+		if e.ComplexityRoot.Mutation.CreateAPIToken == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_createApiToken_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CreateAPIToken(childComplexity, args["input"].(model.CreateAPITokenInput)), true
 	case "Mutation.createChatSession":
 		if e.ComplexityRoot.Mutation.CreateChatSession == nil {
 			break
@@ -2470,6 +2643,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.CreateDocument(childComplexity, args["input"].(model.CreateDocumentInput)), true
+	case "Mutation.createRole":
+		if e.ComplexityRoot.Mutation.CreateRole == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_createRole_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CreateRole(childComplexity, args["input"].(model.CreateRoleInput)), true
 	case "Mutation.createUser":
 		if e.ComplexityRoot.Mutation.CreateUser == nil {
 			break
@@ -2503,6 +2687,50 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DeleteDocument(childComplexity, args["id"].(uuid.UUID)), true
+	case "Mutation.deleteRole":
+		if e.ComplexityRoot.Mutation.DeleteRole == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_deleteRole_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DeleteRole(childComplexity, args["id"].(uuid.UUID)), true
+	case "Mutation.disableTotp":
+		if e.ComplexityRoot.Mutation.DisableTotp == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_disableTotp_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DisableTotp(childComplexity, args["password"].(string), args["code"].(string)), true
+	case "Mutation.enrollTotp":
+		if e.ComplexityRoot.Mutation.EnrollTotp == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_enrollTotp_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.EnrollTotp(childComplexity, args["password"].(string)), true
+	case "Mutation.exchangeOidcCode":
+		if e.ComplexityRoot.Mutation.ExchangeOidcCode == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_exchangeOidcCode_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ExchangeOidcCode(childComplexity, args["input"].(model.ExchangeOidcCodeInput)), true
 	case "Mutation.executeTool":
 		if e.ComplexityRoot.Mutation.ExecuteTool == nil {
 			break
@@ -2514,6 +2742,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ExecuteTool(childComplexity, args["input"].(model.ExecuteToolInput)), true
+	case "Mutation.inviteUser":
+		if e.ComplexityRoot.Mutation.InviteUser == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_inviteUser_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.InviteUser(childComplexity, args["input"].(model.InviteUserInput)), true
 	case "Mutation.login":
 		if e.ComplexityRoot.Mutation.Login == nil {
 			break
@@ -2575,6 +2814,45 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.RejectToolExecution(childComplexity, args["input"].(model.RejectToolExecutionInput)), true
+	case "Mutation.requestEmailVerification":
+		if e.ComplexityRoot.Mutation.RequestEmailVerification == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Mutation.RequestEmailVerification(childComplexity), true
+	case "Mutation.requestPasswordReset":
+		if e.ComplexityRoot.Mutation.RequestPasswordReset == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_requestPasswordReset_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RequestPasswordReset(childComplexity, args["email"].(string)), true
+	case "Mutation.resetPassword":
+		if e.ComplexityRoot.Mutation.ResetPassword == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_resetPassword_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ResetPassword(childComplexity, args["input"].(model.ResetPasswordInput)), true
+	case "Mutation.revokeInvitation":
+		if e.ComplexityRoot.Mutation.RevokeInvitation == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_revokeInvitation_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RevokeInvitation(childComplexity, args["id"].(uuid.UUID)), true
 	case "Mutation.revokeOtherSessions":
 		if e.ComplexityRoot.Mutation.RevokeOtherSessions == nil {
 			break
@@ -2603,6 +2881,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SendMessage(childComplexity, args["input"].(model.SendMessageInput)), true
+	case "Mutation.setRolePermissions":
+		if e.ComplexityRoot.Mutation.SetRolePermissions == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setRolePermissions_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetRolePermissions(childComplexity, args["roleId"].(uuid.UUID), args["permissions"].([]string)), true
+	case "Mutation.setUserActive":
+		if e.ComplexityRoot.Mutation.SetUserActive == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setUserActive_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetUserActive(childComplexity, args["id"].(uuid.UUID), args["active"].(bool)), true
+	case "Mutation.stepUp":
+		if e.ComplexityRoot.Mutation.StepUp == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_stepUp_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StepUp(childComplexity, args["code"].(string)), true
 	case "Mutation.unassignRole":
 		if e.ComplexityRoot.Mutation.UnassignRole == nil {
 			break
@@ -2614,6 +2925,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UnassignRole(childComplexity, args["userId"].(uuid.UUID), args["role"].(string)), true
+	case "Mutation.unlockUser":
+		if e.ComplexityRoot.Mutation.UnlockUser == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_unlockUser_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UnlockUser(childComplexity, args["id"].(uuid.UUID)), true
 	case "Mutation.updateChatSession":
 		if e.ComplexityRoot.Mutation.UpdateChatSession == nil {
 			break
@@ -2625,6 +2947,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UpdateChatSession(childComplexity, args["id"].(uuid.UUID), args["input"].(model.UpdateChatSessionInput)), true
+	case "Mutation.updateRole":
+		if e.ComplexityRoot.Mutation.UpdateRole == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_updateRole_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UpdateRole(childComplexity, args["id"].(uuid.UUID), args["input"].(model.UpdateRoleInput)), true
+	case "Mutation.updateUser":
+		if e.ComplexityRoot.Mutation.UpdateUser == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_updateUser_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.UpdateUser(childComplexity, args["id"].(uuid.UUID), args["input"].(model.UpdateUserInput)), true
 	case "Mutation.uploadDocument":
 		if e.ComplexityRoot.Mutation.UploadDocument == nil {
 			break
@@ -2636,6 +2980,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.UploadDocument(childComplexity, args["input"].(model.UploadDocumentInput)), true
+	case "Mutation.verifyEmail":
+		if e.ComplexityRoot.Mutation.VerifyEmail == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_verifyEmail_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.VerifyEmail(childComplexity, args["token"].(string)), true
 	case "Mutation.withdrawToolApproval":
 		if e.ComplexityRoot.Mutation.WithdrawToolApproval == nil {
 			break
@@ -2812,6 +3167,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.EventCursor(childComplexity), true
 
+	case "Query.invitations":
+		if e.ComplexityRoot.Query.Invitations == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.Invitations(childComplexity), true
 	case "Query.node":
 		if e.ComplexityRoot.Query.Node == nil {
 			break
@@ -2845,6 +3206,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Permissions(childComplexity, args["after"].(*entgql.Cursor[uuid.UUID]), args["first"].(*int), args["before"].(*entgql.Cursor[uuid.UUID]), args["last"].(*int), args["orderBy"].(*ent.PermissionOrder), args["where"].(*ent.PermissionWhereInput)), true
+	case "Query.rateLimit":
+		if e.ComplexityRoot.Query.RateLimit == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.RateLimit(childComplexity), true
 	case "Query.roles":
 		if e.ComplexityRoot.Query.Roles == nil {
 			break
@@ -2895,6 +3262,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Sessions(childComplexity, args["after"].(*entgql.Cursor[uuid.UUID]), args["first"].(*int), args["before"].(*entgql.Cursor[uuid.UUID]), args["last"].(*int), args["orderBy"].(*ent.SessionOrder), args["where"].(*ent.SessionWhereInput)), true
+	case "Query.simulateAccess":
+		if e.ComplexityRoot.Query.SimulateAccess == nil {
+			break
+		}
+
+		args, err := ec.field_Query_simulateAccess_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.SimulateAccess(childComplexity, args["userId"].(uuid.UUID), args["nodeId"].(uuid.UUID)), true
 	case "Query.toolApprovals":
 		if e.ComplexityRoot.Query.ToolApprovals == nil {
 			break
@@ -2967,6 +3345,38 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.ViewerCan(childComplexity, args["resource"].(string), args["action"].(string)), true
+
+	case "RateLimit.cost":
+		if e.ComplexityRoot.RateLimit.Cost == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RateLimit.Cost(childComplexity), true
+	case "RateLimit.limit":
+		if e.ComplexityRoot.RateLimit.Limit == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RateLimit.Limit(childComplexity), true
+	case "RateLimit.remaining":
+		if e.ComplexityRoot.RateLimit.Remaining == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RateLimit.Remaining(childComplexity), true
+	case "RateLimit.resetAt":
+		if e.ComplexityRoot.RateLimit.ResetAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RateLimit.ResetAt(childComplexity), true
+
+	case "RecoveryCodes.codes":
+		if e.ComplexityRoot.RecoveryCodes.Codes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RecoveryCodes.Codes(childComplexity), true
 
 	case "Role.createdAt":
 		if e.ComplexityRoot.Role.CreatedAt == nil {
@@ -4858,6 +5268,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ToolExecutionEvent.Status(childComplexity), true
 
+	case "TotpEnrollment.otpauthUri":
+		if e.ComplexityRoot.TotpEnrollment.OtpauthURI == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TotpEnrollment.OtpauthURI(childComplexity), true
+	case "TotpEnrollment.qrCode":
+		if e.ComplexityRoot.TotpEnrollment.QRCode == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TotpEnrollment.QRCode(childComplexity), true
+	case "TotpEnrollment.secret":
+		if e.ComplexityRoot.TotpEnrollment.Secret == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TotpEnrollment.Secret(childComplexity), true
+
 	case "User.auditLogs":
 		if e.ComplexityRoot.User.AuditLogs == nil {
 			break
@@ -5177,14 +5606,17 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ApproveToolExecutionInput", ec.unmarshalInputApproveToolExecutionInput),
 			graphql.NewInputUnmarshaler("AuditLogOrder", ec.unmarshalInputAuditLogOrder),
 			graphql.NewInputUnmarshaler("AuditLogWhereInput", ec.unmarshalInputAuditLogWhereInput),
+			graphql.NewInputUnmarshaler("ChangePasswordInput", ec.unmarshalInputChangePasswordInput),
 			graphql.NewInputUnmarshaler("ChatMessageOrder", ec.unmarshalInputChatMessageOrder),
 			graphql.NewInputUnmarshaler("ChatMessageWhereInput", ec.unmarshalInputChatMessageWhereInput),
 			graphql.NewInputUnmarshaler("ChatSessionOrder", ec.unmarshalInputChatSessionOrder),
 			graphql.NewInputUnmarshaler("ChatSessionWhereInput", ec.unmarshalInputChatSessionWhereInput),
 			graphql.NewInputUnmarshaler("ContextWindowOrder", ec.unmarshalInputContextWindowOrder),
 			graphql.NewInputUnmarshaler("ContextWindowWhereInput", ec.unmarshalInputContextWindowWhereInput),
+			graphql.NewInputUnmarshaler("CreateApiTokenInput", ec.unmarshalInputCreateApiTokenInput),
 			graphql.NewInputUnmarshaler("CreateChatSessionInput", ec.unmarshalInputCreateChatSessionInput),
 			graphql.NewInputUnmarshaler("CreateDocumentInput", ec.unmarshalInputCreateDocumentInput),
+			graphql.NewInputUnmarshaler("CreateRoleInput", ec.unmarshalInputCreateRoleInput),
 			graphql.NewInputUnmarshaler("CreateUserInput", ec.unmarshalInputCreateUserInput),
 			graphql.NewInputUnmarshaler("DocumentChunkOrder", ec.unmarshalInputDocumentChunkOrder),
 			graphql.NewInputUnmarshaler("DocumentChunkWhereInput", ec.unmarshalInputDocumentChunkWhereInput),
@@ -5192,12 +5624,15 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("DocumentWhereInput", ec.unmarshalInputDocumentWhereInput),
 			graphql.NewInputUnmarshaler("EmbeddingModelOrder", ec.unmarshalInputEmbeddingModelOrder),
 			graphql.NewInputUnmarshaler("EmbeddingModelWhereInput", ec.unmarshalInputEmbeddingModelWhereInput),
+			graphql.NewInputUnmarshaler("ExchangeOidcCodeInput", ec.unmarshalInputExchangeOidcCodeInput),
 			graphql.NewInputUnmarshaler("ExecuteToolInput", ec.unmarshalInputExecuteToolInput),
+			graphql.NewInputUnmarshaler("InviteUserInput", ec.unmarshalInputInviteUserInput),
 			graphql.NewInputUnmarshaler("LoginInput", ec.unmarshalInputLoginInput),
 			graphql.NewInputUnmarshaler("PermissionOrder", ec.unmarshalInputPermissionOrder),
 			graphql.NewInputUnmarshaler("PermissionWhereInput", ec.unmarshalInputPermissionWhereInput),
 			graphql.NewInputUnmarshaler("RegisterInput", ec.unmarshalInputRegisterInput),
 			graphql.NewInputUnmarshaler("RejectToolExecutionInput", ec.unmarshalInputRejectToolExecutionInput),
+			graphql.NewInputUnmarshaler("ResetPasswordInput", ec.unmarshalInputResetPasswordInput),
 			graphql.NewInputUnmarshaler("RoleOrder", ec.unmarshalInputRoleOrder),
 			graphql.NewInputUnmarshaler("RoleWhereInput", ec.unmarshalInputRoleWhereInput),
 			graphql.NewInputUnmarshaler("SearchDocumentsInput", ec.unmarshalInputSearchDocumentsInput),
@@ -5223,6 +5658,8 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ToolOrder", ec.unmarshalInputToolOrder),
 			graphql.NewInputUnmarshaler("ToolWhereInput", ec.unmarshalInputToolWhereInput),
 			graphql.NewInputUnmarshaler("UpdateChatSessionInput", ec.unmarshalInputUpdateChatSessionInput),
+			graphql.NewInputUnmarshaler("UpdateRoleInput", ec.unmarshalInputUpdateRoleInput),
+			graphql.NewInputUnmarshaler("UpdateUserInput", ec.unmarshalInputUpdateUserInput),
 			graphql.NewInputUnmarshaler("UploadDocumentInput", ec.unmarshalInputUploadDocumentInput),
 			graphql.NewInputUnmarshaler("UserOrder", ec.unmarshalInputUserOrder),
 			graphql.NewInputUnmarshaler("UserWhereInput", ec.unmarshalInputUserWhereInput),
@@ -5560,6 +5997,15 @@ enum AuditAction @goModel(model: "cdsa.dev/cdsa/internal/enum.AuditAction") {
   SYSTEM_CONFIG_CHANGED
   AUDIT_SINK_FAILED
   RATE_LIMIT_EXCEEDED
+  ACCESS_SIMULATED
+  API_TOKEN_CREATED
+  EMAIL_VERIFICATION_REQUESTED
+  INVITATION_REVOKED
+  MFA_ENROLLMENT_STARTED
+  OIDC_LINKED
+  RECOVERY_CODE_USED
+  USER_INVITED
+  SIGNING_KEY_ROTATED
 }
 type AuditLog implements Node {
   """
@@ -11532,6 +11978,172 @@ input UserWhereInput {
   usernameContainsFold: String
 }
 `, BuiltIn: false},
+	{Name: "../schema/identity.graphql", Input: `extend type Query {
+  "What is left of the caller's request budget; also in extensions.cost of every answer."
+  rateLimit: RateLimit! @authenticated
+  "Whether a user may read an object, and by which rule: decided by the code that decides when they ask. Audited as ACCESS_SIMULATED."
+  simulateAccess(userId: ID!, nodeId: ID!): AccessDecision! @hasPermission(resource: "users", action: "read")
+  "Invitations that were not used, revoked or outlived: at most the 100 newest."
+  invitations: [Invitation!]! @hasPermission(resource: "users", action: "write")
+}
+
+extend type Mutation {
+  "Signs in with what an OpenID Connect provider gave (authorization code with PKCE). Audited as LOGIN_SUCCEEDED or LOGIN_FAILED."
+  exchangeOidcCode(input: ExchangeOidcCodeInput!): AuthPayload! @public
+  "Sets a new password, ends every session and API token of the caller and opens a new session. Audited as PASSWORD_CHANGED."
+  changePassword(input: ChangePasswordInput!): AuthPayload! @authenticated
+  "Mails a link to set a new password, if there is such an account; always true. Audited as PASSWORD_RESET_REQUESTED."
+  requestPasswordReset(email: String!): Boolean! @public
+  "Sets a new password with the token of a mailed link, once, within 30 minutes; ends every session of the account. Audited as PASSWORD_RESET_COMPLETED."
+  resetPassword(input: ResetPasswordInput!): Boolean! @public
+  "Confirms an e-mail address with the token of a mailed link. Audited as EMAIL_VERIFIED."
+  verifyEmail(token: String!): Boolean! @public
+  "Mails the link that confirms the caller's e-mail address again. Audited as EMAIL_VERIFICATION_REQUESTED."
+  requestEmailVerification: Boolean! @authenticated
+  "Begins to enrol a second factor; confirmTotp completes it. Audited as MFA_ENROLLMENT_STARTED."
+  enrollTotp(password: String!): TotpEnrollment! @authenticated
+  "Completes the enrolment with a first code and gives the recovery codes, once. Audited as MFA_ENROLLED."
+  confirmTotp(code: String!): RecoveryCodes! @authenticated
+  "Removes the second factor; the code may be a recovery code. Audited as MFA_REMOVED."
+  disableTotp(password: String!, code: String!): Boolean! @authenticated
+  "Gives a fresh second factor for this session; the code may be a recovery code. Audited as STEP_UP_COMPLETED or MFA_CHALLENGE_FAILED."
+  stepUp(code: String!): Boolean! @authenticated
+  "Makes a token for programs, limited to permissions the caller holds; shown once. Audited as API_TOKEN_CREATED."
+  createApiToken(input: CreateApiTokenInput!): ApiTokenPayload! @authenticated
+  "Changes the caller's own profile; another's with users:write. Audited as USER_UPDATED."
+  updateUser(id: ID!, input: UpdateUserInput!): User! @authenticated
+  "Deactivates a user, ending all they have open, or reactivates one. Audited as USER_DEACTIVATED or USER_REACTIVATED."
+  setUserActive(id: ID!, active: Boolean!): User! @hasPermission(resource: "users", action: "write")
+  "Lifts the pause after failed sign-ins. Audited as ACCOUNT_UNLOCKED."
+  unlockUser(id: ID!): User! @hasPermission(resource: "users", action: "write")
+  "Makes a role of permissions the caller holds. Audited as ROLE_CREATED."
+  createRole(input: CreateRoleInput!): Role! @hasPermission(resource: "roles", action: "write")
+  "Renames or describes a role; seeded ones keep their name. Audited as ROLE_UPDATED."
+  updateRole(id: ID!, input: UpdateRoleInput!): Role! @hasPermission(resource: "roles", action: "write")
+  "Deletes a role that is not seeded; its holders lose it. Audited as ROLE_DELETED."
+  deleteRole(id: ID!): ID! @hasPermission(resource: "roles", action: "write")
+  "Sets what a role allows; the caller must hold all that is added and taken. Audited as PERMISSION_GRANTED and PERMISSION_REVOKED."
+  setRolePermissions(roleId: ID!, permissions: [String!]!): Role! @hasPermission(resource: "roles", action: "write")
+  "Invites someone to register; the token is mailed and shown once. Audited as USER_INVITED."
+  inviteUser(input: InviteUserInput!): InvitationPayload! @hasPermission(resource: "users", action: "write")
+  "Takes an unused invitation back. Audited as INVITATION_REVOKED."
+  revokeInvitation(id: ID!): ID! @hasPermission(resource: "users", action: "write")
+}
+
+type RateLimit {
+  "Points the budget holds when full."
+  limit: Int!
+  "Points this operation took."
+  cost: Int!
+  "Points that are left."
+  remaining: Int!
+  "When the budget is full again if nothing more is asked."
+  resetAt: Time!
+}
+
+type AccessDecision {
+  allowed: Boolean!
+  "The rules that allow it, or why none does: a sentence each."
+  reasons: [String!]!
+}
+
+input ExchangeOidcCodeInput {
+  "Name of a provider of serverInfo."
+  provider: String!
+  code: String!
+  "The PKCE verifier (RFC 7636) whose S256 challenge was in the authorization request."
+  codeVerifier: String!
+  "The address the code was sent to, as in the authorization request; one of the server's allowed ones."
+  redirectUri: String!
+  "The nonce of the authorization request, where one was sent; then the ID token must carry it."
+  nonce: String
+}
+
+input ChangePasswordInput {
+  currentPassword: String!
+  newPassword: String!
+}
+
+input ResetPasswordInput {
+  token: String!
+  newPassword: String!
+}
+
+type TotpEnrollment {
+  "Base32, to be typed into an authenticator."
+  secret: String!
+  "otpauth://totp/…"
+  otpauthUri: String!
+  "QR code of the URI: a PNG as a data URI."
+  qrCode: String!
+}
+
+type RecoveryCodes {
+  "Ten codes, each good once in place of a TOTP code."
+  codes: [String!]!
+}
+
+input CreateApiTokenInput {
+  name: String!
+  "resource:action; each must be held by the caller."
+  permissions: [String!]!
+  "At most a year ahead."
+  expiresAt: Time!
+  "The caller's own password."
+  password: String!
+}
+
+type ApiTokenPayload {
+  "Bearer token beginning with cdsa_pat_."
+  token: String!
+  session: Session!
+}
+
+input UpdateUserInput {
+  "A new address must be verified anew."
+  email: String
+  username: String
+  fullName: String
+  "The caller's own password: needed to change one's own e-mail address."
+  password: String
+}
+
+input CreateRoleInput {
+  name: String!
+  description: String
+  "resource:action; each must be held by the caller."
+  permissions: [String!]
+}
+
+input UpdateRoleInput {
+  name: String
+  description: String
+}
+
+input InviteUserInput {
+  email: String!
+  "Names of roles; the caller must hold what they allow. Default: analyst."
+  roles: [String!]
+  "Default: in seven days; at most thirty."
+  expiresAt: Time
+}
+
+type InvitationPayload {
+  "For register(invitation:); good once."
+  token: String!
+  invitation: Invitation!
+}
+
+type Invitation {
+  id: ID!
+  email: String!
+  roles: [String!]!
+  createdAt: Time!
+  expiresAt: Time!
+  "Who invited; null when hidden."
+  invitedBy: User
+}
+`, BuiltIn: false},
 	{Name: "../schema/mutation.graphql", Input: `type Mutation {
   "Opens an account, as CDSA_REGISTRATION allows, and signs in. Audited as USER_CREATED."
   register(input: RegisterInput!): AuthPayload! @public
@@ -11917,6 +12529,26 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // childFields_* functions provide shared child field context lookups.
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
+
+func (ec *executionContext) childFields_AccessDecision(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "allowed":
+		return ec.fieldContext_AccessDecision_allowed(ctx, field)
+	case "reasons":
+		return ec.fieldContext_AccessDecision_reasons(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AccessDecision", field.Name)
+}
+
+func (ec *executionContext) childFields_ApiTokenPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "token":
+		return ec.fieldContext_ApiTokenPayload_token(ctx, field)
+	case "session":
+		return ec.fieldContext_ApiTokenPayload_session(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ApiTokenPayload", field.Name)
+}
 
 func (ec *executionContext) childFields_ApprovalDecision(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
@@ -12500,6 +13132,34 @@ func (ec *executionContext) childFields_EmbeddingModelEdge(ctx context.Context, 
 	return nil, fmt.Errorf("no field named %q was found under type EmbeddingModelEdge", field.Name)
 }
 
+func (ec *executionContext) childFields_Invitation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Invitation_id(ctx, field)
+	case "email":
+		return ec.fieldContext_Invitation_email(ctx, field)
+	case "roles":
+		return ec.fieldContext_Invitation_roles(ctx, field)
+	case "createdAt":
+		return ec.fieldContext_Invitation_createdAt(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_Invitation_expiresAt(ctx, field)
+	case "invitedBy":
+		return ec.fieldContext_Invitation_invitedBy(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Invitation", field.Name)
+}
+
+func (ec *executionContext) childFields_InvitationPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "token":
+		return ec.fieldContext_InvitationPayload_token(ctx, field)
+	case "invitation":
+		return ec.fieldContext_InvitationPayload_invitation(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type InvitationPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_OidcProvider(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "name":
@@ -12564,6 +13224,28 @@ func (ec *executionContext) childFields_PermissionEdge(ctx context.Context, fiel
 		return ec.fieldContext_PermissionEdge_cursor(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type PermissionEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_RateLimit(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "limit":
+		return ec.fieldContext_RateLimit_limit(ctx, field)
+	case "cost":
+		return ec.fieldContext_RateLimit_cost(ctx, field)
+	case "remaining":
+		return ec.fieldContext_RateLimit_remaining(ctx, field)
+	case "resetAt":
+		return ec.fieldContext_RateLimit_resetAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RateLimit", field.Name)
+}
+
+func (ec *executionContext) childFields_RecoveryCodes(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "codes":
+		return ec.fieldContext_RecoveryCodes_codes(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RecoveryCodes", field.Name)
 }
 
 func (ec *executionContext) childFields_Role(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -13364,6 +14046,18 @@ func (ec *executionContext) childFields_ToolExecutionEvent(ctx context.Context, 
 		return ec.fieldContext_ToolExecutionEvent_execution(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ToolExecutionEvent", field.Name)
+}
+
+func (ec *executionContext) childFields_TotpEnrollment(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "secret":
+		return ec.fieldContext_TotpEnrollment_secret(ctx, field)
+	case "otpauthUri":
+		return ec.fieldContext_TotpEnrollment_otpauthUri(ctx, field)
+	case "qrCode":
+		return ec.fieldContext_TotpEnrollment_qrCode(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type TotpEnrollment", field.Name)
 }
 
 func (ec *executionContext) childFields_User(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {

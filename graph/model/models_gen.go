@@ -27,6 +27,18 @@ type Event interface {
 	GetAt() time.Time
 }
 
+type AccessDecision struct {
+	Allowed bool `json:"allowed"`
+	// The rules that allow it, or why none does: a sentence each.
+	Reasons []string `json:"reasons"`
+}
+
+type APITokenPayload struct {
+	// Bearer token beginning with cdsa_pat_.
+	Token   string       `json:"token"`
+	Session *ent.Session `json:"session"`
+}
+
 type ApprovalDecision struct {
 	// Who decided; null when hidden.
 	Approver *ent.User `json:"approver,omitempty"`
@@ -68,6 +80,11 @@ type AuthPayload struct {
 	ExpiresAt time.Time    `json:"expiresAt"`
 	Session   *ent.Session `json:"session"`
 	User      *ent.User    `json:"user"`
+}
+
+type ChangePasswordInput struct {
+	CurrentPassword string `json:"currentPassword"`
+	NewPassword     string `json:"newPassword"`
 }
 
 type ChatGap struct {
@@ -144,6 +161,16 @@ func (ChatToolEvent) IsEvent() {}
 func (this ChatToolEvent) GetCursor() eventcursor.Cursor { return this.Cursor }
 func (this ChatToolEvent) GetAt() time.Time              { return this.At }
 
+type CreateAPITokenInput struct {
+	Name string `json:"name"`
+	// resource:action; each must be held by the caller.
+	Permissions []string `json:"permissions"`
+	// At most a year ahead.
+	ExpiresAt time.Time `json:"expiresAt"`
+	// The caller's own password.
+	Password string `json:"password"`
+}
+
 type CreateChatSessionInput struct {
 	Title *string `json:"title,omitempty"`
 	// Name of a model of serverInfo; the default without.
@@ -165,6 +192,13 @@ type CreateDocumentInput struct {
 	RequiredPermission *string           `json:"requiredPermission,omitempty"`
 	Sensitivity        *enum.Sensitivity `json:"sensitivity,omitempty"`
 	Metadata           map[string]any    `json:"metadata,omitempty"`
+}
+
+type CreateRoleInput struct {
+	Name        string  `json:"name"`
+	Description *string `json:"description,omitempty"`
+	// resource:action; each must be held by the caller.
+	Permissions []string `json:"permissions,omitempty"`
 }
 
 type CreateUserInput struct {
@@ -192,6 +226,18 @@ func (DocumentEvent) IsEvent() {}
 func (this DocumentEvent) GetCursor() eventcursor.Cursor { return this.Cursor }
 func (this DocumentEvent) GetAt() time.Time              { return this.At }
 
+type ExchangeOidcCodeInput struct {
+	// Name of a provider of serverInfo.
+	Provider string `json:"provider"`
+	Code     string `json:"code"`
+	// The PKCE verifier (RFC 7636) whose S256 challenge was in the authorization request.
+	CodeVerifier string `json:"codeVerifier"`
+	// The address the code was sent to, as in the authorization request; one of the server's allowed ones.
+	RedirectURI string `json:"redirectUri"`
+	// The nonce of the authorization request, where one was sent; then the ID token must carry it.
+	Nonce *string `json:"nonce,omitempty"`
+}
+
 type ExecuteToolInput struct {
 	// The tool's name.
 	Tool           string         `json:"tool"`
@@ -200,6 +246,30 @@ type ExecuteToolInput struct {
 	IdempotencyKey *string        `json:"idempotencyKey,omitempty"`
 	// Why it is needed; approvers read it.
 	Justification *string `json:"justification,omitempty"`
+}
+
+type Invitation struct {
+	ID        uuid.UUID `json:"id"`
+	Email     string    `json:"email"`
+	Roles     []string  `json:"roles"`
+	CreatedAt time.Time `json:"createdAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	// Who invited; null when hidden.
+	InvitedBy *ent.User `json:"invitedBy,omitempty"`
+}
+
+type InvitationPayload struct {
+	// For register(invitation:); good once.
+	Token      string      `json:"token"`
+	Invitation *Invitation `json:"invitation"`
+}
+
+type InviteUserInput struct {
+	Email string `json:"email"`
+	// Names of roles; the caller must hold what they allow. Default: analyst.
+	Roles []string `json:"roles,omitempty"`
+	// Default: in seven days; at most thirty.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }
 
 type LoginInput struct {
@@ -213,6 +283,22 @@ type LoginInput struct {
 type OidcProvider struct {
 	Name             string `json:"name"`
 	AuthorizationURL string `json:"authorizationUrl"`
+}
+
+type RateLimit struct {
+	// Points the budget holds when full.
+	Limit int `json:"limit"`
+	// Points this operation took.
+	Cost int `json:"cost"`
+	// Points that are left.
+	Remaining int `json:"remaining"`
+	// When the budget is full again if nothing more is asked.
+	ResetAt time.Time `json:"resetAt"`
+}
+
+type RecoveryCodes struct {
+	// Ten codes, each good once in place of a TOTP code.
+	Codes []string `json:"codes"`
 }
 
 type RegisterInput struct {
@@ -229,6 +315,11 @@ type RejectToolExecutionInput struct {
 	ApprovalID uuid.UUID `json:"approvalId"`
 	ArgsHash   string    `json:"argsHash"`
 	Reason     string    `json:"reason"`
+}
+
+type ResetPasswordInput struct {
+	Token       string `json:"token"`
+	NewPassword string `json:"newPassword"`
 }
 
 type SearchDocumentsInput struct {
@@ -315,6 +406,15 @@ func (ToolExecutionEvent) IsEvent() {}
 func (this ToolExecutionEvent) GetCursor() eventcursor.Cursor { return this.Cursor }
 func (this ToolExecutionEvent) GetAt() time.Time              { return this.At }
 
+type TotpEnrollment struct {
+	// Base32, to be typed into an authenticator.
+	Secret string `json:"secret"`
+	// otpauth://totp/…
+	OtpauthURI string `json:"otpauthUri"`
+	// QR code of the URI: a PNG as a data URI.
+	QRCode string `json:"qrCode"`
+}
+
 type UpdateChatSessionInput struct {
 	Title             *string               `json:"title,omitempty"`
 	Model             *string               `json:"model,omitempty"`
@@ -324,6 +424,20 @@ type UpdateChatSessionInput struct {
 	Strategy          *enum.ContextStrategy `json:"strategy,omitempty"`
 	// Archives or revives the conversation.
 	IsActive *bool `json:"isActive,omitempty"`
+}
+
+type UpdateRoleInput struct {
+	Name        *string `json:"name,omitempty"`
+	Description *string `json:"description,omitempty"`
+}
+
+type UpdateUserInput struct {
+	// A new address must be verified anew.
+	Email    *string `json:"email,omitempty"`
+	Username *string `json:"username,omitempty"`
+	FullName *string `json:"fullName,omitempty"`
+	// The caller's own password: needed to change one's own e-mail address.
+	Password *string `json:"password,omitempty"`
 }
 
 type UploadDocumentInput struct {

@@ -24,11 +24,15 @@ type LoginInput struct {
 // recordTimeout bounds writing down a failure after the caller may have left.
 const recordTimeout = 5 * time.Second
 
-// Login opens a session for whoever knows the password. Anyone may call it. UNAUTHENTICATED, the same for an unknown
-// account, a wrong password and an account that may not sign in; MFA_REQUIRED when the password was right and the
-// account has a second factor; BAD_USER_INPUT for a password that no account can have; RATE_LIMITED.
+// Login opens a session for whoever knows the password and, where the account has a second factor, gives a code of it.
+// Anyone may call it. UNAUTHENTICATED, the same for an unknown account, a wrong password and an account that may not
+// sign in; MFA_REQUIRED when the password was right and a code is missing; BAD_USER_INPUT for a password that no account
+// can have; RATE_LIMITED, for accounts that do not exist as well.
 func (s *Service) Login(ctx context.Context, in LoginInput) (Signed, error) {
 	ctx = anonymous(ctx)
+	if err := s.admit(ctx, in.Login); err != nil {
+		return Signed{}, err
+	}
 	who, err := s.find(ctx, in.Login)
 	if err != nil {
 		return Signed{}, err
@@ -37,8 +41,16 @@ func (s *Service) Login(ctx context.Context, in LoginInput) (Signed, error) {
 	if err != nil {
 		return Signed{}, err
 	}
-	if why := s.refusal(who, right); why != "" {
-		return Signed{}, s.loginFailed(ctx, who, why)
+	why := s.refusal(who, right)
+	var pr proof
+	if why == "" && who.secondFact {
+		pr, why, err = s.prove(ctx, who.id, in.TOTPCode, in.RecoveryCode)
+		if err != nil {
+			return Signed{}, err
+		}
+	}
+	if why != "" {
+		return Signed{}, s.loginFailed(ctx, in.Login, who, why)
 	}
 	var fresh string
 	if rehash {
@@ -46,40 +58,62 @@ func (s *Service) Login(ctx context.Context, in LoginInput) (Signed, error) {
 			return Signed{}, err
 		}
 	}
-	if err := s.prepareAudit(ctx, who.id); err != nil {
-		return Signed{}, err
-	}
-	o, why, err := s.enter(ctx, who, fresh)
+	o, why, err := s.enter(ctx, entry{who: who, login: in.Login, fresh: fresh, proof: pr})
 	if err != nil {
 		return Signed{}, err
 	}
 	if why != "" {
-		return Signed{}, s.loginFailed(ctx, who, why)
+		return Signed{}, s.loginFailed(ctx, in.Login, who, why)
 	}
 	s.touches.login(who.id, s.now())
 	return s.signed(ctx, o)
 }
 
-// enter opens the session unless the account changed while its password was checked.
-func (s *Service) enter(ctx context.Context, who person, fresh string) (o opened, why string, err error) {
+// entry is a sign-in whose credentials were found right.
+type entry struct {
+	who     person
+	login   string // what was typed; empty: the sign-in was judged elsewhere
+	fresh   string // a new hash of the password; empty: the old one stays
+	proof   proof
+	details map[string]any // of the audit row
+}
+
+// enter opens the session unless the account changed while its credentials were checked.
+func (s *Service) enter(ctx context.Context, e entry) (o opened, why string, err error) {
+	if err := s.prepareAudit(ctx, e.who.id); err != nil {
+		return opened{}, "", err
+	}
 	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		now, err := lock(ctx, tx, who.id)
+		now, err := lock(ctx, tx, e.who.id)
 		if err != nil {
 			return fmt.Errorf("lock an account: %w", err)
 		}
-		if why = s.refusal(now, now.hash == who.hash); why != "" {
+		if why = s.refusal(now, now.hash == e.who.hash); why != "" {
 			return nil // an empty unit of work
 		}
-		if _, err := tx.PG.Exec(ctx, `UPDATE users SET failed_login_count = 0, hashed_password = coalesce(nullif($2, ''), hashed_password)
-			WHERE id = $1 AND (failed_login_count > 0 OR $2 <> '')`, who.id, fresh); err != nil {
+		if now.secondFact && e.login != "" {
+			if why, err = s.redeem(ctx, tx, now.id, e.proof); err != nil || why != "" {
+				return err
+			}
+		}
+		if err := s.passed(ctx, tx, e.login, now.id); err != nil {
+			return err
+		}
+		if _, err := tx.PG.Exec(ctx, `UPDATE users SET failed_login_count = 0, locked_until = NULL, hashed_password = coalesce(nullif($2, ''), hashed_password)
+			WHERE id = $1 AND (failed_login_count > 0 OR $2 <> '')`, e.who.id, e.fresh); err != nil {
 			return fmt.Errorf("note a login: %w", err)
 		}
-		if o, err = s.openFirst(ctx, tx, who.id); err != nil {
+		var mfaAt *time.Time
+		if e.proof.given() {
+			at := s.now()
+			mfaAt = &at
+		}
+		if o, err = s.openFirst(ctx, tx, e.who.id, mfaAt); err != nil {
 			return err
 		}
 		tx.Audit(audit.Entry{
 			Action: enum.AuditActionLoginSucceeded, Resource: "Session", ResourceID: o.session,
-			SessionID: o.session, ActorID: who.id, ActorName: now.username,
+			SessionID: o.session, ActorID: e.who.id, ActorName: now.username, Details: e.details,
 		})
 		return nil
 	})
@@ -124,8 +158,8 @@ const (
 	whyUnknown  = "unknown_account"
 	whyPassword = "password"
 	whyInactive = "inactive"
-	whyLocked   = "locked"
-	whyMFA      = "second_factor"
+	whyMFA      = "second_factor_missing"
+	whyCode     = "second_factor"
 )
 
 func (s *Service) refusal(p person, passwordRight bool) string {
@@ -136,36 +170,41 @@ func (s *Service) refusal(p person, passwordRight bool) string {
 		return whyPassword
 	case !p.active:
 		return whyInactive
-	case p.lockedUntil != nil && s.now().Before(*p.lockedUntil):
-		return whyLocked
-	case p.secondFact:
-		return whyMFA
 	}
 	return ""
 }
 
 // loginFailed writes a failure down and gives the answer. The statements are the same for an unknown account, and of
 // that nothing is kept: what was typed may be a password.
-func (s *Service) loginFailed(ctx context.Context, who person, why string) error {
+func (s *Service) loginFailed(ctx context.Context, login string, who person, why string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout) // leaving early does not hide the attempt
 	defer cancel()
 	answer := errs.New(errs.Unauthenticated, "The name or the password is wrong. Check both and try again.")
-	counts := 1
-	if why == whyMFA {
-		answer = errs.New(errs.MFARequired, "This account needs a second factor, which this server cannot check yet. Ask an administrator.")
-		counts = 0
+	switch why {
+	case whyMFA:
+		answer = errs.InState(errs.MFARequired, "CODE_MISSING", "This account has a second factor. Sign in again with totpCode or recoveryCode.")
+	case whyCode:
+		answer = errs.New(errs.Unauthenticated, "The code is wrong or was used already. Wait for the next one and try again.")
 	}
 	if err := s.prepareAudit(ctx, who.id); err != nil {
 		return err
 	}
 	err := s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		if _, err := tx.PG.Exec(ctx, `UPDATE users SET failed_login_count = failed_login_count + $2 WHERE id = $1`, who.id, counts); err != nil {
-			return fmt.Errorf("count a failed login: %w", err)
+		if why != whyMFA { // the first half of a sign-in in two steps is no failure
+			if err := s.failed(ctx, tx, login, who); err != nil {
+				return err
+			}
 		}
 		tx.Audit(audit.Entry{
 			Action: enum.AuditActionLoginFailed, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
 			Failed: true, Error: string(answer.Code), Details: map[string]any{"reason": why},
 		})
+		if why == whyCode {
+			tx.Audit(audit.Entry{
+				Action: enum.AuditActionMfaChallengeFailed, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
+				Failed: true, Error: string(answer.Code), Details: map[string]any{"at": "login"},
+			})
+		}
 		return nil
 	})
 	if err != nil {

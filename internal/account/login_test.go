@@ -207,7 +207,7 @@ func TestRegister_NotOpen(t *testing.T) {
 func TestNew_Refuses(t *testing.T) {
 	r := newRig(t)
 	for name, edit := range map[string]func(c *account.Config){
-		"NoStore": func(c *account.Config) { c.Store = nil }, "ShortKey": func(c *account.Config) { c.SealKey = c.SealKey[:31] },
+		"NoStore": func(c *account.Config) { c.Store = nil }, "ShortKey": func(c *account.Config) { c.IdentityKey = c.IdentityKey[:31] },
 		"NoLifetime": func(c *account.Config) { c.SessionTTL = 0 }, "NoSignal": func(c *account.Config) { c.Revoked = nil },
 	} {
 		c := r.config

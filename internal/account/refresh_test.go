@@ -130,7 +130,7 @@ func TestRefresh_SuccessorNeedsTheKey(t *testing.T) {
 	r := newRig(t)
 	first := r.user(t, "alice")
 	second := r.refresh(t, laptop, first.RefreshToken)
-	r.config.SealKey = []byte("another key of thirty-two bytes.")
+	r.config.IdentityKey = []byte("another key of thirty-two bytes.")
 	other, err := account.New(r.config)
 	require.NoError(t, err)
 	_, err = other.Refresh(laptop, first.RefreshToken)

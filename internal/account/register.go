@@ -46,7 +46,7 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 			return opened{}, err
 		}
 		n.audit(tx, roles, audit.Entry{ActorID: n.id, ActorName: n.username})
-		o, err := s.openFirst(ctx, tx, n.id)
+		o, err := s.openFirst(ctx, tx, n.id, nil)
 		if err != nil {
 			return opened{}, err
 		}

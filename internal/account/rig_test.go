@@ -51,7 +51,7 @@ func newRig(t *testing.T) *rig {
 	require.NoError(t, err)
 	r.config = account.Config{
 		Store: r.Store, Client: r.Client, Pool: r.DB.Pool, Audit: r.Store.Audit, Hasher: hasher, Tokens: r.tokens,
-		SealKey: []byte("a key of thirty-two bytes or more"), Registration: "open", SessionTTL: 30 * 24 * time.Hour,
+		IdentityKey: []byte("a key of thirty-two bytes or more"), Registration: "open", SessionTTL: 30 * 24 * time.Hour,
 		Revoked: func(id uuid.UUID) { r.mu.Lock(); r.revoked[id] = true; r.mu.Unlock() },
 		Log:     slog.New(slog.DiscardHandler),
 		Now:     func() time.Time { r.mu.Lock(); defer r.mu.Unlock(); return time.Now().Add(r.ahead) },

@@ -93,8 +93,7 @@ func (s *Service) AssignRole(ctx context.Context, userID uuid.UUID, role string)
 			return fmt.Errorf("assign a role: %w", err)
 		}
 		tx.Audit(audit.Entry{Action: enum.AuditActionRoleAssigned, Resource: "User", ResourceID: u.id, Details: map[string]any{"role": r.name}})
-		s.revoked(tx, u.id)
-		return nil
+		return s.revoked(ctx, tx, u.id)
 	})
 }
 
@@ -115,8 +114,7 @@ func (s *Service) UnassignRole(ctx context.Context, userID uuid.UUID, role strin
 			return fmt.Errorf("unassign a role: %w", err)
 		}
 		tx.Audit(audit.Entry{Action: enum.AuditActionRoleUnassigned, Resource: "User", ResourceID: u.id, Details: map[string]any{"role": r.name}})
-		s.revoked(tx, u.id)
-		return nil
+		return s.revoked(ctx, tx, u.id)
 	})
 }
 

@@ -14,6 +14,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -42,10 +43,12 @@ type Config struct {
 	Audit  *audit.Recorder
 	Hasher *auth.Hasher
 	Tokens *auth.Tokens
-	// SealKey derives a refresh token's successor: at least 32 bytes, secret, the same on every replica.
-	SealKey      []byte
-	Registration string        // open, invite or closed; anything but open is closed
+	// IdentityKey derives successors of refresh tokens and mailed tokens and seals TOTP secrets: at least 32 bytes,
+	// secret, the same on every replica.
+	IdentityKey  []byte
+	Registration string        // open, invite or closed; anything else is closed
 	SessionTTL   time.Duration // from each refresh on
+	Settings     Settings
 	// Revoked tells this and every other replica that a session's or a user's rights changed. It may lose what it is
 	// told: the principal cache's lifetime is the bound.
 	Revoked func(id uuid.UUID)
@@ -53,10 +56,37 @@ type Config struct {
 	Now     func() time.Time // nil: the wall clock
 }
 
+// Settings are the numbers and lists of identity. Zero values take the defaults of docs/config.md for development.
+type Settings struct {
+	SessionMaxAge   time.Duration // of a family, from its sign-in on
+	MaxSessions     int           // login sessions a user may have at once
+	MFARoles        []string      // roles whose holders can only enrol until they have a second factor
+	MFARequired     []string      // acts that nobody does without one: names of docs/config.md
+	StepUpAge       time.Duration // how long a second factor is fresh
+	LockoutFailures int
+	LockoutBase     time.Duration
+	LockoutMax      time.Duration
+	PublicURL       string   // origin of the server, for links in mails
+	RedirectOrigins []string // where else OpenID Connect may send people back to
+}
+
+func (c *Settings) defaults() {
+	c.SessionMaxAge = cmp.Or(c.SessionMaxAge, 90*24*time.Hour)
+	c.MaxSessions = cmp.Or(c.MaxSessions, 20)
+	c.StepUpAge = cmp.Or(c.StepUpAge, 10*time.Minute)
+	c.LockoutFailures = cmp.Or(c.LockoutFailures, 5)
+	c.LockoutBase = cmp.Or(c.LockoutBase, time.Second)
+	c.LockoutMax = cmp.Or(c.LockoutMax, 15*time.Minute)
+	c.PublicURL = cmp.Or(c.PublicURL, "http://localhost:8080")
+}
+
 // Service keeps accounts and login sessions.
 type Service struct {
 	cfg          Config
 	successorKey []byte
+	totpKey      []byte // seals TOTP secrets
+	mailKey      []byte // makes mailed tokens
+	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
 }
 
@@ -65,8 +95,8 @@ func New(c Config) (*Service, error) {
 	if c.Store == nil || c.Client == nil || c.Pool == nil || c.Audit == nil || c.Hasher == nil || c.Tokens == nil || c.Revoked == nil || c.Log == nil {
 		return nil, errors.New("account: something it works with is missing")
 	}
-	if len(c.SealKey) < sha256.Size {
-		return nil, fmt.Errorf("account: the key of refresh tokens needs %d bytes", sha256.Size)
+	if len(c.IdentityKey) < sha256.Size {
+		return nil, fmt.Errorf("account: the identity key needs %d bytes", sha256.Size)
 	}
 	if c.SessionTTL <= 0 {
 		return nil, errors.New("account: login sessions need a lifetime")
@@ -74,13 +104,19 @@ func New(c Config) (*Service, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	// A label of its own: the key may serve other purposes as well.
-	key, err := hkdf.Key(sha256.New, c.SealKey, nil, "cdsa refresh token successor", sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("account: %w", err)
+	c.Settings.defaults()
+	s := &Service{touches: newTouches()}
+	for label, key := range map[string]*[]byte{ // one key each: none can be taken for another
+		"cdsa refresh token successor": &s.successorKey, "cdsa totp secret": &s.totpKey, "cdsa mailed token": &s.mailKey, "cdsa throttle": &s.throttleKey,
+	} {
+		var err error
+		if *key, err = hkdf.Key(sha256.New, c.IdentityKey, nil, label, sha256.Size); err != nil {
+			return nil, fmt.Errorf("account: %w", err)
+		}
 	}
-	c.SealKey = nil
-	return &Service{cfg: c, successorKey: key, touches: newTouches()}, nil
+	c.IdentityKey = nil
+	s.cfg = c
+	return s, nil
 }
 
 // now has the database's resolution, so that what was written compares equal to what is read.
@@ -92,13 +128,21 @@ func asSystem(ctx context.Context) context.Context { return authz.With(ctx, auth
 // anonymous drops the caller's principal: who signs in is told by the credentials alone.
 func anonymous(ctx context.Context) context.Context { return authz.With(ctx, nil) }
 
-// revoked tells every replica, after commit, that a user's or a session's rights changed.
-func (s *Service) revoked(tx *uow.Tx, ids ...uuid.UUID) {
+// revoked writes down that the rights of users, login sessions or roles changed, and tells every replica after commit.
+// The row is what counts: a replica that hears nothing reads it within a second.
+func (s *Service) revoked(ctx context.Context, tx *uow.Tx, ids ...uuid.UUID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := tx.PG.Exec(ctx, `INSERT INTO revocations (subject) SELECT unnest($1::uuid[])`, ids); err != nil {
+		return fmt.Errorf("note a revocation: %w", err)
+	}
 	tx.After(func() {
 		for _, id := range ids {
 			s.cfg.Revoked(id)
 		}
 	})
+	return nil
 }
 
 // prepareAudit has the key of a subject's audit rows ready before a unit of work begins, which does so itself only for

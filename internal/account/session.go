@@ -54,8 +54,7 @@ func (s *Service) end(ctx context.Context, tx *uow.Tx, reason, condition string,
 	if err != nil {
 		return 0, fmt.Errorf("revoke login sessions: %w", err)
 	}
-	s.revoked(tx, live...)
-	return count, nil
+	return count, s.revoked(ctx, tx, live...)
 }
 
 // current gives the caller's own session. UNAUTHENTICATED without a principal, FAILED_PRECONDITION for one that did

@@ -89,14 +89,14 @@ func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refres
 	return opened{l.id, access, refresh, expires}, nil
 }
 
-// openFirst begins a new family.
-func (s *Service) openFirst(ctx context.Context, tx *uow.Tx, userID uuid.UUID) (opened, error) {
+// openFirst begins a new family; mfaAt is when a second factor was given.
+func (s *Service) openFirst(ctx context.Context, tx *uow.Tx, userID uuid.UUID, mfaAt *time.Time) (opened, error) {
 	refresh, _, err := auth.NewRefreshToken()
 	if err != nil {
 		return opened{}, err
 	}
 	id := uid.New(uid.Session)
-	return s.open(ctx, tx, userID, refresh, link{id: id, family: id})
+	return s.open(ctx, tx, userID, refresh, link{id: id, family: id, mfaAt: mfaAt})
 }
 
 // signed reads back what was committed, through the root client, so that edges can be followed.

@@ -31,9 +31,10 @@ const (
 
 // The keys are the same on every replica, and known, so that tests can forge what is sealed with them.
 var (
-	signingKey = keyOf("signing")[:32]
-	cursorKey  = keyOf("cursor")
-	auditKey   = keyOf("audit")[:32]
+	signingKey  = keyOf("signing")[:32]
+	cursorKey   = keyOf("cursor")
+	auditKey    = keyOf("audit")[:32]
+	identityKey = keyOf("identity")[:32]
 )
 
 func keyOf(name string) []byte { k := sha512.Sum512([]byte(name)); return k[:] }
@@ -60,7 +61,7 @@ func startReplica(tb testing.TB, db *pgtest.DB, env ...string) *server {
 	b64 := base64.StdEncoding.EncodeToString
 	cfg, err := config.Load(append([]string{
 		"DATABASE_URL=" + db.URL, "CDSA_MIGRATE_URL=" + db.OwnerURL, "CDSA_DATA_DIR=" + tb.TempDir(), "CDSA_ADMIN_PASSWORD=" + adminPassword,
-		"CDSA_SIGNING_KEY=" + b64(signingKey), "CDSA_CURSOR_KEY=" + b64(cursorKey), "CDSA_AUDIT_KEY=" + b64(auditKey),
+		"CDSA_SIGNING_KEY=" + b64(signingKey), "CDSA_CURSOR_KEY=" + b64(cursorKey), "CDSA_AUDIT_KEY=" + b64(auditKey), "CDSA_IDENTITY_KEY=" + b64(identityKey),
 		"CDSA_ARGON2_MEMORY=7MiB", "CDSA_ARGON2_ITERATIONS=5", "CDSA_SHUTDOWN_GRACE=5s", "CDSA_LOG_LEVEL=debug", "CDSA_LLM_OFFLINE_DELAY=10ms",
 	}, env...))
 	require.NoError(tb, err)

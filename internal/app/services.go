@@ -139,13 +139,18 @@ func (a *App) openIdentity() error {
 	if err != nil {
 		return err
 	}
-	cursorKey, err := a.cfg.CursorKey()
+	identityKey, err := a.cfg.IdentityKey()
 	if err != nil {
 		return err
 	}
 	a.accounts, err = account.New(account.Config{
 		Store: a.store, Client: a.client, Pool: a.pool, Audit: a.audit, Hasher: a.hasher, Tokens: tokens, Registration: string(id.Registration), SessionTTL: id.SessionTTL,
-		SealKey: cursorKey[:32], Revoked: func(subject uuid.UUID) { a.revoked(subject); a.signal(fact.Revoked, []byte(subject.String())) }, Log: a.log,
+		IdentityKey: identityKey, Revoked: func(subject uuid.UUID) { a.revoked(subject); a.signal(fact.Revoked, []byte(subject.String())) }, Log: a.log,
+		Settings: account.Settings{
+			SessionMaxAge: id.SessionMaxAge, MaxSessions: id.MaxSessions, MFARoles: id.MFARoles, MFARequired: id.MFARequired, StepUpAge: id.StepUpAge,
+			LockoutFailures: id.LockoutFailures, LockoutBase: id.LockoutBase, LockoutMax: id.LockoutMax,
+			PublicURL: a.cfg.Mail.PublicURL, RedirectOrigins: a.cfg.Server.AllowedOrigins,
+		},
 	})
 	if err != nil {
 		return err

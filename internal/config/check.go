@@ -120,9 +120,54 @@ func (l *loader) relations(c *Config) {
 	if weak := uint64(c.Identity.Argon2Memory>>10) * uint64(c.Identity.Argon2Iterations); weak > 0 && weak < 35*1024 {
 		l.problem("CDSA_ARGON2_MEMORY times CDSA_ARGON2_ITERATIONS is below OWASP's least of 7 MiB five times.")
 	}
+	if c.Identity.SessionTTL > c.Identity.SessionMaxAge {
+		l.problem("CDSA_SESSION_TTL is longer than CDSA_SESSION_MAX_AGE.")
+	}
+	if c.Identity.LockoutBase > c.Identity.LockoutMax {
+		l.problem("CDSA_LOCKOUT_BASE is longer than CDSA_LOCKOUT_MAX.")
+	}
+	if slices.Contains(c.Identity.MFARequired, "none") {
+		if len(c.Identity.MFARequired) > 1 {
+			l.problem("CDSA_MFA_REQUIRED_FOR names none and something else.")
+		}
+		c.Identity.MFARequired = nil
+	}
+	l.mail(c)
 	if c.InProduction() {
 		l.production(c)
 	}
+}
+
+// mail completes the public address and refuses to send mail in clear to another machine.
+func (l *loader) mail(c *Config) {
+	m := &c.Mail
+	if m.SMTPAddr != "" {
+		host, _, _ := net.SplitHostPort(m.SMTPAddr)
+		if m.SMTPTLS == "none" && !loopbackURL("//"+host) {
+			l.problem("CDSA_SMTP_TLS is none, but CDSA_SMTP_ADDR is on another machine: passwords and links would be sent in clear.")
+		}
+		if m.From == "" {
+			l.problem("CDSA_MAIL_FROM must be set when CDSA_SMTP_ADDR is.")
+		}
+		if c.InProduction() && m.PublicURL == "" {
+			l.problem("CDSA_PUBLIC_URL must be set in production when CDSA_SMTP_ADDR is: mails hold links to it.")
+		}
+	}
+	if m.PublicURL == "" {
+		m.PublicURL = "http://" + reachable(c.Server.ListenAddr)
+	}
+}
+
+// reachable is a listen address as a client on this machine dials it.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func (l *loader) production(c *Config) {

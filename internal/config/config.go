@@ -43,6 +43,7 @@ type Config struct {
 	Bus      Bus         `section:"Event bus"`
 	Keys     Keys        `section:"Keys"`
 	Identity Identity    `section:"Identity"`
+	Mail     Mail        `section:"Mail"`
 	LLM      LLM         `section:"Language model"`
 	Tools    Tools       `section:"Tools and approvals"`
 	Limits   Limits      `section:"Limits"`
@@ -79,7 +80,9 @@ type Keys struct {
 	Signing Secret `env:"CDSA_SIGNING_KEY" required:"production" doc:"Ed25519 keys of access tokens in PEM (PKCS #8): the first signs, the others are still accepted. Or one seed of 32 bytes in base64."`
 	Cursor  Secret `env:"CDSA_CURSOR_KEY" required:"production" bytes:"64" doc:"Key that seals positions in lists and in the event stream: 64 bytes in base64. The same on every replica."`
 	Audit   Secret `env:"CDSA_AUDIT_KEY" required:"production" bytes:"32" doc:"Key that wraps the keys of personal fields in the audit log: 32 bytes in base64. The same on every replica; without it those fields cannot be read."`
-	Bus     Secret `env:"CDSA_BUS_KEY" bytes:"32" doc:"Key that encrypts the event store of the bus inside this process: 32 bytes in base64. Production needs it when NATS_URL is empty."`
+	// Identity seals TOTP secrets and makes mailed tokens and the successors of refresh tokens.
+	Identity Secret `env:"CDSA_IDENTITY_KEY" required:"production" bytes:"32" doc:"Key of TOTP secrets, mailed links and refresh tokens' successors: 32 bytes in base64. The same on every replica; without it second factors cannot be checked."`
+	Bus      Secret `env:"CDSA_BUS_KEY" bytes:"32" doc:"Key that encrypts the event store of the bus inside this process: 32 bytes in base64. Production needs it when NATS_URL is empty."`
 }
 
 // Identity is about accounts, passwords and sessions.
@@ -88,12 +91,33 @@ type Identity struct {
 	AdminEmail        string        `env:"CDSA_ADMIN_EMAIL" default:"admin@localhost" production:"" check:"email" doc:"E-mail address of the first administrator, made when there is none."`
 	AdminPassword     Secret        `env:"CDSA_ADMIN_PASSWORD" doc:"Their password. Empty: one is made up and shown once."`
 	AccessTokenTTL    time.Duration `env:"CDSA_ACCESS_TOKEN_TTL" default:"15m" min:"1s" max:"1h" doc:"Lifetime of an access token."`
-	SessionTTL        time.Duration `env:"CDSA_SESSION_TTL" default:"720h" min:"1m" max:"8760h" doc:"Lifetime of a login session that is refreshed."`
+	SessionTTL        time.Duration `env:"CDSA_SESSION_TTL" default:"720h" min:"1m" max:"8760h" doc:"How long a login session lives without being refreshed (idle limit)."`
+	SessionMaxAge     time.Duration `env:"CDSA_SESSION_MAX_AGE" default:"2160h" min:"1m" max:"8760h" doc:"How long a login session lives from its sign-in on, however often it is refreshed (absolute limit)."`
+	MaxSessions       int           `env:"CDSA_MAX_SESSIONS" default:"20" min:"1" max:"1000" doc:"Login sessions a user may have at once; a further sign-in ends the one that was used longest ago."`
 	PrincipalTTL      time.Duration `env:"CDSA_PRINCIPAL_TTL" default:"1s" min:"100ms" max:"1500ms" doc:"How long a replica may rely on what it knows of a session: the bound on revocation when the bus is down."`
 	Argon2Memory      Bytes         `env:"CDSA_ARGON2_MEMORY" default:"19MiB" min:"7MiB" max:"1GiB" doc:"Memory of a password hash (argon2id; OWASP: 19 MiB, 2 passes, 1 lane)."`
 	Argon2Iterations  int           `env:"CDSA_ARGON2_ITERATIONS" default:"2" min:"1" max:"64" doc:"Passes of a password hash."`
 	Argon2Parallelism int           `env:"CDSA_ARGON2_PARALLELISM" default:"1" min:"1" max:"16" doc:"Lanes of a password hash."`
 	Argon2Concurrent  int           `env:"CDSA_ARGON2_CONCURRENT" default:"0" min:"0" max:"256" doc:"Password hashes at once. 0: half of the CPUs."`
+	// The second factor.
+	MFARoles      []string      `env:"CDSA_MFA_ROLES" doc:"Roles whose holders may do nothing but enrol until they have a second factor, separated by commas."`
+	MFARequired   []string      `env:"CDSA_MFA_REQUIRED_FOR" default:"none" production:"decide_critical,reveal_secret,break_glass" oneof:"none,decide_critical,reveal_secret,break_glass,change_roles" doc:"Acts that nobody may do without a second factor, separated by commas. Whoever has one must give it afresh for any of these, set or not."`
+	StepUpAge     time.Duration `env:"CDSA_STEP_UP_AGE" default:"10m" min:"10s" max:"1h" doc:"How long a second factor counts as fresh."`
+	OIDCProviders Secret        `env:"CDSA_OIDC_PROVIDERS" doc:"OpenID Connect providers, a JSON list; docs/identity.md has its form."`
+	// Failed sign-ins.
+	LockoutFailures int           `env:"CDSA_LOCKOUT_FAILURES" default:"5" min:"1" max:"1000" doc:"Failed sign-ins at one account from one network before the first pause; five times as many from one network at all accounts, and at one account from everywhere."`
+	LockoutBase     time.Duration `env:"CDSA_LOCKOUT_BASE" default:"1s" min:"10ms" max:"1m" doc:"The first pause; each further failure doubles it."`
+	LockoutMax      time.Duration `env:"CDSA_LOCKOUT_MAX" default:"15m" min:"10ms" max:"24h" doc:"The longest pause."`
+}
+
+// Mail is about what is sent to people.
+type Mail struct {
+	SMTPAddr     string `env:"CDSA_SMTP_ADDR" check:"hostport" doc:"host:port of the SMTP server. Empty: mails are files in the folder mail of the data folder, for a developer to read; production then mails nothing."`
+	SMTPUsername string `env:"CDSA_SMTP_USERNAME" doc:"User name at the SMTP server."`
+	SMTPPassword Secret `env:"CDSA_SMTP_PASSWORD" doc:"Password at the SMTP server."`
+	SMTPTLS      string `env:"CDSA_SMTP_TLS" default:"starttls" oneof:"starttls,implicit,none" doc:"How the connection is secured. none is for a server on this machine."`
+	From         string `env:"CDSA_MAIL_FROM" default:"CDSA <cdsa@localhost>" production:"" doc:"Sender of mails. Needed with CDSA_SMTP_ADDR in production."`
+	PublicURL    string `env:"CDSA_PUBLIC_URL" check:"origin" doc:"Where people reach the server, as https://cdsa.example.org: for links in mails and as a redirect address of OpenID Connect. Empty: http:// and the listen address."`
 }
 
 // LLM is about the language model.
@@ -125,6 +149,8 @@ type Limits struct {
 	Message       Bytes         `env:"CDSA_MAX_WS_MESSAGE" default:"1MiB" min:"1KiB" max:"64MiB" doc:"Size of a websocket message."`
 	Depth         int           `env:"CDSA_MAX_DEPTH" default:"30" min:"5" max:"200" doc:"Nesting of a GraphQL operation."`
 	Aliases       int           `env:"CDSA_MAX_ALIASES" default:"100" min:"1" max:"10000" doc:"Aliases in a GraphQL document."`
+	RatePoints    int           `env:"CDSA_RATE_POINTS" default:"8000" production:"1000" min:"10" max:"1000000000" doc:"Points a caller's request budget holds. An operation takes one, and one more for each hundred of its cost."`
+	RateRefill    int           `env:"CDSA_RATE_REFILL" default:"4000" production:"100" min:"1" max:"1000000000" doc:"Points a second that flow back."`
 	Tokens        int           `env:"CDSA_MAX_TOKENS" default:"10000" min:"100" max:"1000000" doc:"Lexical tokens in a GraphQL document."`
 	Complexity    int           `env:"CDSA_MAX_COMPLEXITY" default:"20000" min:"100" max:"10000000" doc:"Cost of a GraphQL operation, counted by fields and page sizes."`
 	Operations    int           `env:"CDSA_MAX_OPERATIONS" default:"50" min:"1" max:"1000" doc:"Operations in a GraphQL document."`

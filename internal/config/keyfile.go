@@ -25,6 +25,12 @@ func (c *Config) CursorKey() ([]byte, error) { return c.randomKey(c.Keys.Cursor,
 // AuditKey gives the 32 bytes that wrap the subjects' keys of the audit log; in dev made once in the data folder.
 func (c *Config) AuditKey() ([]byte, error) { return c.randomKey(c.Keys.Audit, "audit.key", 32) }
 
+// IdentityKey gives the 32 bytes behind TOTP secrets, mailed tokens and refresh tokens' successors; in dev made once in
+// the data folder.
+func (c *Config) IdentityKey() ([]byte, error) {
+	return c.randomKey(c.Keys.Identity, "identity.key", 32)
+}
+
 // BusKey gives the 32 bytes that encrypt the embedded bus's store; in dev made once in the data folder.
 func (c *Config) BusKey() ([]byte, error) { return c.randomKey(c.Keys.Bus, "bus.key", 32) }
 

@@ -231,9 +231,15 @@ func set(f field, text string) error {
 	case *[]netip.Prefix:
 		return setPrefixes(p, text)
 	case *[]string:
+		allowed, check := split(f.tag("oneof")), checks[f.tag("check")]
 		for _, item := range split(text) {
-			if err := checks[f.tag("check")](item); err != nil {
-				return err
+			if len(allowed) > 0 && !slices.Contains(allowed, item) {
+				return fmt.Errorf("holds what is not one of %s", strings.Join(allowed, ", "))
+			}
+			if check != nil {
+				if err := check(item); err != nil {
+					return err
+				}
 			}
 			*p = append(*p, item)
 		}

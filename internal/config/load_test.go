@@ -28,7 +28,7 @@ func key(n int) string {
 
 func production(extra ...string) []string {
 	return append([]string{
-		"PATH=/bin", "CDSA_ENV=production", "DATABASE_URL=postgres://app:hunter2@db/cdsa", "CDSA_SIGNING_KEY=" + key(32), "CDSA_CURSOR_KEY=" + key(64), "CDSA_AUDIT_KEY=" + key(32), "CDSA_BUS_KEY=" + key(32),
+		"PATH=/bin", "CDSA_ENV=production", "DATABASE_URL=postgres://app:hunter2@db/cdsa", "CDSA_SIGNING_KEY=" + key(32), "CDSA_CURSOR_KEY=" + key(64), "CDSA_AUDIT_KEY=" + key(32), "CDSA_IDENTITY_KEY=" + key(32), "CDSA_BUS_KEY=" + key(32),
 	}, extra...)
 }
 
@@ -62,10 +62,10 @@ func TestLoad_Production(t *testing.T) {
 	_, err = Load([]string{"CDSA_ENV=production"})
 	var p Problems
 	require.ErrorAs(t, err, &p)
-	for _, name := range []string{"DATABASE_URL", "CDSA_SIGNING_KEY", "CDSA_CURSOR_KEY", "CDSA_AUDIT_KEY", "CDSA_BUS_KEY"} {
+	for _, name := range []string{"DATABASE_URL", "CDSA_SIGNING_KEY", "CDSA_CURSOR_KEY", "CDSA_AUDIT_KEY", "CDSA_IDENTITY_KEY", "CDSA_BUS_KEY"} {
 		require.Contains(t, err.Error(), name+" must be set in production")
 	}
-	require.Len(t, p, 5, "all at once")
+	require.Len(t, p, 6, "all at once")
 }
 
 func TestLoad_Values(t *testing.T) {
