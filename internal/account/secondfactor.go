@@ -25,6 +25,11 @@ func (s *Service) redeem(_ context.Context, _ *uow.Tx, _ uuid.UUID, _ proof) (st
 	return whyMFA, nil
 }
 
+// sensitive refuses an act that needs a fresh second factor (a name of CDSA_MFA_REQUIRED_FOR): STEP_UP_REQUIRED when the
+// caller has one and gave it too long ago, MFA_REQUIRED when the act is for people with a second factor only. By the
+// rows of the transaction, never by what the principal remembers.
+func (s *Service) sensitive(_ context.Context, _ *uow.Tx, _ string) error { return nil }
+
 // Enrollment is what an authenticator needs.
 type Enrollment struct{ Secret, URI, QRCode string }
 
