@@ -149,6 +149,11 @@ func (r *rig) measureAll(ctx context.Context, w *world, rep *report) error {
 			return err
 		}
 	}
+	if wanted("identity") {
+		if err := r.measureIdentity(ctx, byID, tokens, rep); err != nil {
+			return fmt.Errorf("identity: %w", err)
+		}
+	}
 	if err := r.letRelay(ctx); err != nil {
 		return fmt.Errorf("let the relay work: %w", err)
 	}
@@ -173,6 +178,24 @@ func (r *rig) measureAll(ctx context.Context, w *world, rep *report) error {
 	if rep.memory.perConnection, err = r.idleSubscriptions(ctx, tokens, w); err != nil {
 		return fmt.Errorf("idle subscriptions: %w", err)
 	}
+	return nil
+}
+
+// measureIdentity compares authentication with the by-id query, measuring that anew when it was not asked for.
+func (r *rig) measureIdentity(ctx context.Context, byID workload, tokens []string, rep *report) error {
+	query, err := r.measure(ctx, byID)
+	if err != nil {
+		return err
+	}
+	auth, err := r.measure(ctx, r.authenticated(tokens))
+	if err != nil {
+		return err
+	}
+	if rep.identity, err = r.loginStorm(ctx, byID); err != nil {
+		return err
+	}
+	rep.identity.authentication, rep.identity.byID = auth.cost(serverSide)-auth.cost(floorSide), query.cost(serverSide)
+	fmt.Print(rep.identity.lines())
 	return nil
 }
 

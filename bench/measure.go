@@ -16,6 +16,7 @@ type workload struct {
 	slice      time.Duration
 	pairs      int
 	most       int  // calls in a slice
+	alone      bool // both sides are the server's
 	relayed    bool // the server's relay works for both sides; its CPU is counted to both
 	after      func(ctx context.Context, calls int) error
 }
@@ -53,6 +54,9 @@ const warmUp = 400
 func (r *rig) measure(ctx context.Context, w workload) (result, error) {
 	res := result{workload: w}
 	base := [2]string{r.floor.url, r.server.url}
+	if w.alone {
+		base[floorSide] = r.server.url
+	}
 	for side := range base {
 		n, err := drive(ctx, base[side], time.Minute, min(warmUp, w.most), func(i int) call { return w.next[side](0, i) })
 		if err == nil && w.after != nil {
@@ -81,7 +85,7 @@ func (r *rig) measure(ctx context.Context, w workload) (result, error) {
 
 func (r *rig) runSlice(ctx context.Context, w workload, side, pair int, base string) (t tally, err error) {
 	pids := []int{r.floor.pid()}
-	if side == serverSide {
+	if side == serverSide || w.alone {
 		pids = []int{r.server.pid()}
 	}
 	if w.relayed {

@@ -23,6 +23,7 @@ type report struct {
 	results    []result
 	statements int
 	memory     memory
+	identity   identity
 	took       time.Duration
 }
 
@@ -37,6 +38,9 @@ func (r *report) ok() bool {
 		if res.ratio() < res.mark {
 			return false
 		}
+	}
+	if i := r.identity; i.byID > 0 && (i.share() > mostAuthentication || i.factor() > mostStormFactor) {
+		return false
 	}
 	return r.statements <= mostStatements && r.memory.perConnection <= mostPerConnection && r.memory.idle <= mostIdle
 }
@@ -70,7 +74,17 @@ func (r *report) table() string {
 	fmt.Fprintf(&b, "| SQL statements of the sessions query, authentication included | %d | %d | %s |\n", r.statements, mostStatements, verdict(r.statements <= mostStatements))
 	fmt.Fprintf(&b, "| resident memory a websocket at %d idle subscriptions | %.1f KiB | %d KiB | %s |\n", idleSubscribers, float64(r.memory.perConnection)/1024, mostPerConnection>>10, verdict(r.memory.perConnection <= mostPerConnection))
 	fmt.Fprintf(&b, "| resident memory of an idle server | %.1f MB | %d MB | %s |\n", float64(r.memory.idle)/1e6, mostIdle/1_000_000, verdict(r.memory.idle <= mostIdle))
+	if r.identity.byID > 0 {
+		b.WriteString(r.identity.lines())
+	}
 	return b.String()
+}
+
+// lines are the rows of the table of sizes.
+func (i identity) lines() string {
+	return fmt.Sprintf("| CPU of authentication, of a by-id query's | %.1f µs of %.1f: %.0f %% | %.0f %% | %s |\n| p99 of by-id queries at %d a second during a login storm of %d attempts a second (%d answered) | %.1f ms, %.1f without: %.1f times | %.0f times | %s |\n",
+		micros(i.authentication), micros(i.byID), 100*i.share(), 100*mostAuthentication, verdict(i.share() <= mostAuthentication),
+		queryRate, attemptRate, i.answered, float64(i.storm.Microseconds())/1000, float64(i.quiet.Microseconds())/1000, i.factor(), mostStormFactor, verdict(i.factor() <= mostStormFactor))
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
@@ -94,6 +108,7 @@ Written by %[1]smake bench%[1]s on %[2]s: %[3]d CPUs (%[4]s), %[5]s%[6]s. The ru
 - **message**: bench holds the relay's lock, so that events stay in the outbox on both sides. **message, relayed**: the server relays the events of both sides, and its CPU is counted to both; it publishes its own at once, one after the other, and finds the floor's in batches, which is cheaper; a slice ends when the outbox is empty.
 - **audit log**: reading it is audited, on both sides, in a transaction of its own.
 - **fan-out**: %[16]d events at a time are committed to the outbox; the relay, the bus, one read of the row for each event, the judgement of every subscriber and the writes are all counted, the database included. The floor writes a gorilla prepared message with the same text to each connection in turn. Every frame's content is checked, and their number.
+- **Authentication** is the difference in CPU, database included, between one public field asked with a token and without. **Login storm**: attempts at a steady rate, half of them with a wrong password, each a full argon2id hash unless it is refused for being one too many; times are as the client sees them.
 - **Statements** are counted in the database's log. **Memory** is VmRSS: of a server 25 s after its start; and 25 s after it started and after %[17]d websockets subscribed and received one event. The server gives unused memory back every 20 s.
 `, "`", time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), cpuModel(), runtime.Version(), size, r.took.Round(time.Second), r.table(),
 		people*sessionsEach, people, people*sessionsEach*messagesEach, auditRows, clients, sliceTime, slicePairs, burst, idleSubscribers)

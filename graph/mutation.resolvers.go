@@ -86,7 +86,7 @@ func (r *mutationResolver) SendMessage(ctx context.Context, input model.SendMess
 	if err != nil {
 		return nil, err
 	}
-	return &model.SendMessagePayload{Message: r.attach(sent.Message), Reply: r.attach(sent.Reply), EventCursor: r.Cursors.Seal(sent.Position)}, nil
+	return &model.SendMessagePayload{Message: sent.Message, Reply: sent.Reply, EventCursor: r.Cursors.Seal(sent.Position)}, nil
 }
 
 // CancelGeneration is the resolver for the cancelGeneration field.

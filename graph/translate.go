@@ -138,9 +138,6 @@ func authPayload(ctx context.Context, s account.Signed, err error) (*model.AuthP
 	return &model.AuthPayload{AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, ExpiresAt: s.ExpiresAt, Session: s.Session, User: s.User}, nil
 }
 
-// attach gives a row made in a unit of work back to the client, so that its edges can be read after commit.
-func (r *Resolver) attach(m *ent.ChatMessage) *ent.ChatMessage { return m }
-
 func (r *Resolver) decisions(ctx context.Context, a *ent.ToolApproval) ([]*model.ApprovalDecision, error) {
 	out := make([]*model.ApprovalDecision, 0, len(a.Decisions))
 	if len(a.Decisions) == 0 {

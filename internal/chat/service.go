@@ -21,7 +21,6 @@ import (
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
-	"cdsa.dev/cdsa/internal/job"
 	"cdsa.dev/cdsa/internal/llm"
 	"cdsa.dev/cdsa/internal/uid"
 	"cdsa.dev/cdsa/internal/uow"
@@ -275,6 +274,8 @@ func (s *Service) Send(ctx context.Context, in Message) (Sent, error) {
 	if err != nil {
 		return Sent{}, s.refused(ctx, "send", in.SessionID, err)
 	}
+	s.Client.Adopt(sent.Message) // their edges are read after commit
+	s.Client.Adopt(sent.Reply)
 	sent.Position = position
 	if sent.Reply.StreamPosition != 0 { // sent before: from before its first delta
 		sent.Position = min(position, sent.Reply.StreamPosition)
@@ -304,67 +305,6 @@ func checkMessage(in Message) error {
 		}
 	}
 	return inputError(bad)
-}
-
-func (s *Service) send(ctx context.Context, tx *uow.Tx, in Message) (Sent, error) {
-	c, err := ownSession(ctx, tx, in.SessionID)
-	if err != nil {
-		return Sent{}, err
-	}
-	if in.IdempotencyKey != nil {
-		if again, err := earlier(ctx, tx, in); again != nil || err != nil {
-			if err != nil {
-				return Sent{}, err
-			}
-			return *again, nil
-		}
-	}
-	if !c.IsActive {
-		return Sent{}, errs.InState(errs.FailedPrecondition, "ARCHIVED", "This conversation is archived. Revive it first.")
-	}
-	entry, err := s.Models.Lookup(c.Model)
-	if err != nil {
-		return Sent{}, errs.InState(errs.FailedPrecondition, "NO_MODEL", "The conversation's model is no longer offered. Choose another with updateChatSession.")
-	}
-	if !entry.Info.SensitivityCeiling.AtLeast(c.Sensitivity) {
-		return Sent{}, errs.InState(errs.FailedPrecondition, string(c.Sensitivity), "The conversation has seen %s data, which its model may not see. Choose another model with updateChatSession.", c.Sensitivity)
-	}
-	busy, err := tx.ChatMessage.Query().Where(chatmessage.SessionID(c.ID), chatmessage.StatusIn(enum.MessageStatusPending, enum.MessageStatusStreaming)).Exist(ctx)
-	if err != nil {
-		return Sent{}, err
-	}
-	if busy {
-		return Sent{}, errs.InState(errs.FailedPrecondition, string(enum.MessageStatusStreaming), "An answer is still being written in this conversation. Wait for it or stop it with cancelGeneration.")
-	}
-	return begin(ctx, tx, c, in)
-}
-
-// begin writes the message, the empty answer and what sets it going.
-func begin(ctx context.Context, tx *uow.Tx, c *ent.ChatSession, in Message) (Sent, error) {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	var meta map[string]any
-	if len(in.DocumentIDs) > 0 {
-		meta = map[string]any{"documentIds": in.DocumentIDs}
-	}
-	id := uid.New(uid.ChatMessage)
-	rows, err := tx.ChatMessage.CreateBulk( // one statement for both
-		tx.ChatMessage.Create().SetID(id).SetSessionID(c.ID).SetUserID(c.UserID).SetRole(enum.MessageRoleUser).SetStatus(enum.MessageStatusCompleted).
-			SetContent(in.Content).SetNillableIdempotencyKey(in.IdempotencyKey).SetMetadata(meta).SetCreatedAt(now),
-		tx.ChatMessage.Create().SetSessionID(c.ID).SetUserID(c.UserID).SetRole(enum.MessageRoleAssistant).SetParentID(id).
-			SetModel(c.Model).SetLeaseExpiresAt(now.Add(pickupTime)).SetCreatedAt(now.Add(time.Microsecond)),
-	).Save(ctx)
-	if err != nil {
-		return Sent{}, err
-	}
-	m, reply := rows[0], rows[1]
-	if err := tx.ChatSession.Update().Where(chatsession.ID(c.ID)).SetLastMessageAt(now).Exec(ctx); err != nil {
-		return Sent{}, err
-	}
-	tx.Audit(audit.Entry{Action: enum.AuditActionChatMessageSent, Resource: "ChatMessage", ResourceID: m.ID, SessionID: c.ID, Details: map[string]any{"characters": utf8.RuneCountInString(in.Content)}})
-	tx.Event(fact.ChatSubject(c.ID), fact.Chat{Kind: fact.Created, Message: m.ID})
-	tx.Event(fact.ChatSubject(c.ID), fact.Chat{Kind: fact.Created, Message: reply.ID})
-	tx.Job(job.Turn{Reply: reply.ID}, nil)
-	return Sent{Message: m, Reply: reply}, nil
 }
 
 // earlier finds what the same key sent before.
@@ -416,6 +356,7 @@ func (s *Service) Cancel(ctx context.Context, sessionID uuid.UUID) (*ent.ChatMes
 	if err := s.Tools.CancelReply(ctx, reply.ID); err != nil {
 		return nil, err
 	}
+	s.Client.Adopt(reply) // its edges are read after commit
 	return reply, nil
 }
 

@@ -39,6 +39,7 @@ type Tx struct {
 	*ent.Client        // bound to the transaction and to the policies
 	PG          pgx.Tx // the same transaction for hand-written SQL, which sees everything: scope it with package rule
 
+	queued pgx.Batch
 	audit  []audit.Entry
 	events []pending
 	jobs   []river.InsertManyParams
@@ -49,6 +50,10 @@ type pending struct {
 	subject string
 	payload any
 }
+
+// Queue adds a statement that is executed after the work's own, in one round trip with its audit rows and events. It sees
+// everything, as PG does: scope it with package rule. A statement whose result is needed is not for Queue.
+func (t *Tx) Queue(sql string, args ...any) { t.queued.Queue(sql, args...) }
 
 // Audit adds an audit row to the unit of work.
 func (t *Tx) Audit(e audit.Entry) { t.audit = append(t.audit, e) }
@@ -114,24 +119,24 @@ func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 	return nil
 }
 
-// flush writes what came with the work: one round trip for audit rows and events, one for jobs.
+// flush writes what came with the work: one round trip for queued statements, audit rows and events, one for jobs.
 func (s *Store) flush(ctx context.Context, t *Tx) error {
-	var b pgx.Batch
+	b := &t.queued
 	for _, e := range t.audit {
 		row, err := s.Audit.Prepare(ctx, e)
 		if err != nil {
 			return err
 		}
-		row.Queue(&b)
+		row.Queue(b)
 	}
 	for _, e := range t.events {
-		if err := event.Queue(&b, e.subject, e.payload); err != nil {
+		if err := event.Queue(b, e.subject, e.payload); err != nil {
 			return err
 		}
 	}
 	if b.Len() > 0 {
-		if err := t.PG.SendBatch(ctx, &b).Close(); err != nil {
-			return fmt.Errorf("write audit rows and events: %w", err)
+		if err := t.PG.SendBatch(ctx, b).Close(); err != nil {
+			return fmt.Errorf("write queued statements, audit rows and events: %w", err)
 		}
 	}
 	if len(t.jobs) > 0 {
