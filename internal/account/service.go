@@ -155,11 +155,12 @@ func (s *Service) prepareAudit(ctx context.Context, subject uuid.UUID) error {
 
 // refused audits a denial outside its rolled-back unit of work; any other error passes through.
 func (s *Service) refused(ctx context.Context, doing, resource string, id uuid.UUID, err error) error {
-	if !errs.Is(err, errs.Forbidden) {
+	refusal, ok := errs.As(err)
+	if !ok || refusal.Code != errs.Forbidden && refusal.Code != errs.MFARequired && refusal.Code != errs.StepUpRequired {
 		return err
 	}
 	e := audit.Entry{
-		Action: enum.AuditActionPermissionDenied, Resource: resource, ResourceID: id, Failed: true, Error: string(errs.Forbidden),
+		Action: enum.AuditActionPermissionDenied, Resource: resource, ResourceID: id, Failed: true, Error: string(refusal.Code),
 		Details: map[string]any{"operation": doing},
 	}
 	if rerr := s.cfg.Audit.Record(ctx, e); rerr != nil {
