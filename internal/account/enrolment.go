@@ -67,9 +67,11 @@ func (s *Service) ConfirmTOTP(ctx context.Context, code string) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	if err := s.admit(ctx, p.Username); err != nil {
+	done, err := s.mayGuess(ctx, p)
+	if err != nil {
 		return nil, err
 	}
+	defer done()
 	f, err := s.loadFactor(ctx, p.UserID)
 	switch {
 	case err != nil:
@@ -164,9 +166,6 @@ func (s *Service) StepUp(ctx context.Context, code string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.admit(ctx, p.Username); err != nil {
-		return err
-	}
 	return s.withCode(ctx, p, code, "stepUp", func(ctx context.Context, tx *uow.Tx, u person, family uuid.UUID) error {
 		if err := s.freshen(ctx, tx, family); err != nil {
 			return err
@@ -178,9 +177,13 @@ func (s *Service) StepUp(ctx context.Context, code string) error {
 
 type coded func(ctx context.Context, tx *uow.Tx, u person, family uuid.UUID) error
 
-// withCode does what needs a good code of the caller's second factor, and uses the code up with it. The caller was
-// admitted.
+// withCode does what needs a good code of the caller's second factor, and uses the code up with it.
 func (s *Service) withCode(ctx context.Context, p *authz.Principal, code, at string, do coded) error {
+	done, err := s.mayGuess(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer done()
 	f, err := s.loadFactor(ctx, p.UserID)
 	if err != nil {
 		return err

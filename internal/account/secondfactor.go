@@ -165,6 +165,27 @@ func (s *Service) redeem(ctx context.Context, tx *uow.Tx, userID uuid.UUID, pr p
 	return "", nil
 }
 
+// guessTurns is in how many groups people wait for each other's codes to be judged.
+const guessTurns = 256
+
+// mayGuess lets a signed-in person give a code, unless failures paused them, and keeps this replica from judging
+// another of theirs before done: guesses that are sent at once must not all be judged before the first is counted.
+// RATE_LIMITED; ctx's error.
+func (s *Service) mayGuess(ctx context.Context, p *authz.Principal) (done func(), err error) {
+	turn := s.guesses[p.UserID[len(p.UserID)-1]] // its last byte is random
+	select {
+	case turn <- struct{}{}:
+		done = func() { <-turn }
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := s.admit(ctx, p.Username); err != nil {
+		done()
+		return nil, err
+	}
+	return done, nil
+}
+
 // challengeFailed writes down that a signed-in person gave a wrong code, which counts like a failed sign-in, and gives
 // the answer.
 func (s *Service) challengeFailed(ctx context.Context, p *authz.Principal, at string) error {

@@ -88,6 +88,7 @@ type Service struct {
 	mailKey      []byte // makes mailed tokens
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
+	guesses      [guessTurns]chan struct{} // at codes of a second factor
 }
 
 // New makes a service. It fails when something is missing.
@@ -106,6 +107,9 @@ func New(c Config) (*Service, error) {
 	}
 	c.Settings.defaults()
 	s := &Service{touches: newTouches()}
+	for i := range s.guesses {
+		s.guesses[i] = make(chan struct{}, 1)
+	}
 	for label, key := range map[string]*[]byte{ // one key each: none can be taken for another
 		"cdsa refresh token successor": &s.successorKey, "cdsa totp secret": &s.totpKey, "cdsa mailed token": &s.mailKey, "cdsa throttle": &s.throttleKey,
 	} {
