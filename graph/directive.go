@@ -12,6 +12,7 @@ import (
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/read"
 	"cdsa.dev/cdsa/internal/rule"
 )
@@ -59,7 +60,11 @@ func denied(ctx context.Context, rec *audit.Recorder, permission string, err err
 	if authz.From(ctx) == nil {
 		return err
 	}
-	e := audit.Entry{Action: enum.AuditActionPermissionDenied, Failed: true, Error: "FORBIDDEN", Details: map[string]any{"permission": permission, "field": fieldName(ctx)}}
+	code := errs.Forbidden
+	if e, ok := errs.As(err); ok {
+		code = e.Code // MFA_REQUIRED, of those who must enrol first
+	}
+	e := audit.Entry{Action: enum.AuditActionPermissionDenied, Failed: true, Error: string(code), Details: map[string]any{"permission": permission, "field": fieldName(ctx)}}
 	if rerr := rec.Record(ctx, e); rerr != nil {
 		return errors.Join(rerr, err)
 	}

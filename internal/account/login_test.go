@@ -101,20 +101,6 @@ func TestLogin_PasswordNoAccountCanHave(t *testing.T) {
 	}
 }
 
-func TestLogin_SecondFactor(t *testing.T) {
-	r := newRig(t)
-	r.user(t, "alice")
-	r.sql(t, `UPDATE users SET totp_enabled_at = now(), totp_secret = '\x00' WHERE username = 'alice'`)
-	for _, in := range []account.LoginInput{{Login: "alice", Password: password}, {Login: "alice", Password: password, TOTPCode: "000000"}, {Login: "alice", Password: password, RecoveryCode: "x"}} {
-		_, err := r.Login(laptop, in)
-		requireCode(t, errs.MFARequired, err)
-	}
-	_, err := r.Login(laptop, account.LoginInput{Login: "alice", Password: "not the password", TOTPCode: "000000"})
-	requireCode(t, errs.Unauthenticated, err)
-	require.Equal(t, 1, r.Count(t, `SELECT failed_login_count FROM users WHERE username = 'alice'`), "a missing second factor is no failed guess")
-	require.Equal(t, 1, r.Count(t, `SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.username = 'alice'`))
-}
-
 func TestLogin_Rehash(t *testing.T) {
 	r := newRig(t)
 	alice := r.user(t, "alice")

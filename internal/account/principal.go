@@ -18,24 +18,29 @@ import (
 const permissionsOf = `ARRAY(SELECT DISTINCT p.name FROM user_roles ur JOIN role_permissions rp ON rp.role_id = ur.role_id
 	JOIN permissions p ON p.id = rp.permission_id WHERE ur.user_id = u.id ORDER BY p.name)`
 
+// mustEnrol says of the user u whether a role of the names in $2 demands a second factor they do not have.
+const mustEnrol = `u.totp_enabled_at IS NULL AND EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id AND r.name = ANY($2))`
+
 // A session that a refresh replaced stands until its access tokens have expired, which its expires_at was cut to.
-const loadPrincipal = `SELECT u.id, u.username::text, u.is_superuser, s.expires_at, ` + permissionsOf + `
+const loadPrincipal = `SELECT u.id, u.username::text, u.is_superuser, s.expires_at, ` + mustEnrol + `, ` + permissionsOf + `
 	FROM sessions s JOIN users u ON u.id = s.user_id
-	WHERE s.id = $1 AND s.kind = 'INTERACTIVE' AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $2
+	WHERE s.id = $1 AND s.kind = 'INTERACTIVE' AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $3
 	  AND u.is_active AND u.erased_at IS NULL AND (u.tokens_valid_after IS NULL OR s.created_at >= u.tokens_valid_after)`
 
 // LoadPrincipal reads who a login session belongs to and what their roles allow, in one statement: it is an
-// auth.LoadFunc. ExpiresAt is the session's. UNAUTHENTICATED when the session or its user does not stand.
+// auth.LoadFunc. ExpiresAt is the session's. Who must enrol a second factor first gets no rights. UNAUTHENTICATED when
+// the session or its user does not stand.
 func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*authz.Principal, error) {
 	var (
 		userID    uuid.UUID
 		username  string
 		superuser bool
 		expires   time.Time
+		enrol     bool
 		permits   []string
 	)
 	now := s.now()
-	err := s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, now).Scan(&userID, &username, &superuser, &expires, &permits)
+	err := s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, s.cfg.Settings.MFARoles, now).Scan(&userID, &username, &superuser, &expires, &enrol, &permits)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
 	}
@@ -43,11 +48,12 @@ func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*auth
 		return nil, fmt.Errorf("load a principal: %w", err)
 	}
 	s.touches.session(sessionID, now)
-	return authz.NewUser(userID, username, sessionID, superuser, expires, known(permits)...), nil
+	return principal(userID, username, sessionID, superuser, expires, enrol, permits), nil
 }
 
 // LoadUserPrincipal reads what an active user may do, for work that goes on in the background on their behalf. It has
-// no session and no expiry. UNAUTHENTICATED when the user is gone, deactivated or erased.
+// no session and no expiry, and no rights while they must enrol a second factor. UNAUTHENTICATED when the user is gone,
+// deactivated or erased.
 func (s *Service) LoadUserPrincipal(ctx context.Context, userID uuid.UUID) (*authz.Principal, error) {
 	r, err := s.rights(ctx, userID)
 	if err != nil {
@@ -56,7 +62,17 @@ func (s *Service) LoadUserPrincipal(ctx context.Context, userID uuid.UUID) (*aut
 	if !r.active {
 		return nil, errs.New(errs.Unauthenticated, "This user may not use the system any more.")
 	}
-	return authz.NewUser(userID, r.username, uuid.Nil, r.superuser, time.Time{}, r.permits...), nil
+	return principal(userID, r.username, uuid.Nil, r.superuser, time.Time{}, r.enrol, r.permits), nil
+}
+
+// principal is a user with their rights; with none when they must enrol a second factor first.
+func principal(userID uuid.UUID, username string, sessionID uuid.UUID, superuser bool, expires time.Time, enrol bool, permits []string) *authz.Principal {
+	if enrol {
+		superuser, permits = false, nil
+	}
+	p := authz.NewUser(userID, username, sessionID, superuser, expires, known(permits)...)
+	p.MustEnrol = enrol
+	return p
 }
 
 // PermissionsOf lists what a user's roles allow, sorted; of others only with users:read, else it is empty. The
@@ -110,25 +126,30 @@ func own(p *authz.Principal, userID uuid.UUID) bool {
 	return p != nil && userID != uuid.Nil && p.UserID == userID
 }
 
-// rights is what a user may do; nothing for one who is not active.
+// rights is what a user may do; nothing for one who is not active or must enrol a second factor first.
 type rights struct {
-	username          string
-	active, superuser bool
-	permits           []string
+	username                 string
+	active, superuser, enrol bool
+	permits                  []string
 }
 
 func (s *Service) rights(ctx context.Context, userID uuid.UUID) (rights, error) {
 	r := rights{permits: []string{}}
 	var permits []string
-	err := s.cfg.Pool.QueryRow(ctx, `SELECT u.username::text, u.is_superuser, `+permissionsOf+` FROM users u WHERE u.id = $1 AND u.is_active AND u.erased_at IS NULL`, userID).
-		Scan(&r.username, &r.superuser, &permits)
+	err := s.cfg.Pool.QueryRow(ctx, `SELECT u.username::text, u.is_superuser, `+mustEnrol+`, `+permissionsOf+`
+		FROM users u WHERE u.id = $1 AND u.is_active AND u.erased_at IS NULL`, userID, s.cfg.Settings.MFARoles).Scan(&r.username, &r.superuser, &r.enrol, &permits)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, nil
 	}
 	if err != nil {
 		return r, fmt.Errorf("read a user's permissions: %w", err)
 	}
-	r.active, r.permits = true, known(permits)
+	r.active = true
+	if r.enrol {
+		r.superuser = false
+		return r, nil
+	}
+	r.permits = known(permits)
 	return r, nil
 }
 

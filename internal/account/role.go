@@ -79,8 +79,8 @@ func mayHandOut(tx *uow.Tx, p *authz.Principal, r heldRole) error {
 }
 
 // AssignRole gives a user a role, by its name; nothing happens when they have it. It needs roles:write and everything
-// the role allows. FORBIDDEN; NOT_FOUND; BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for a user who is
-// deactivated.
+// the role allows, and of callers with a second factor a fresh one. FORBIDDEN; STEP_UP_REQUIRED; MFA_REQUIRED; NOT_FOUND;
+// BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for a user who is deactivated.
 func (s *Service) AssignRole(ctx context.Context, userID uuid.UUID, role string) (*ent.User, error) {
 	return s.changeRole(ctx, "assignRole", userID, role, func(ctx context.Context, tx *uow.Tx, u person, r heldRole, has bool) error {
 		if has {
@@ -98,8 +98,8 @@ func (s *Service) AssignRole(ctx context.Context, userID uuid.UUID, role string)
 }
 
 // UnassignRole takes a role from a user, by its name; nothing happens when they do not have it. It needs roles:write
-// and everything the role allows. FORBIDDEN; NOT_FOUND; BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for
-// the last active administrator.
+// and everything the role allows, and of callers with a second factor a fresh one. FORBIDDEN; STEP_UP_REQUIRED;
+// MFA_REQUIRED; NOT_FOUND; BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for the last active administrator.
 func (s *Service) UnassignRole(ctx context.Context, userID uuid.UUID, role string) (*ent.User, error) {
 	return s.changeRole(ctx, "unassignRole", userID, role, func(ctx context.Context, tx *uow.Tx, u person, r heldRole, has bool) error {
 		if !has {
@@ -130,6 +130,9 @@ func (s *Service) changeRole(ctx context.Context, doing string, userID uuid.UUID
 		return nil, err
 	}
 	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		if err := s.sensitive(ctx, tx, "change_roles"); err != nil {
+			return err
+		}
 		roles, err := rolesByName(ctx, tx, []string{role}, "role")
 		if err != nil {
 			return err

@@ -88,6 +88,7 @@ type Service struct {
 	mailKey      []byte // makes mailed tokens
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
+	guesses      [guessTurns]chan struct{} // at codes of a second factor
 }
 
 // New makes a service. It fails when something is missing.
@@ -106,6 +107,9 @@ func New(c Config) (*Service, error) {
 	}
 	c.Settings.defaults()
 	s := &Service{touches: newTouches()}
+	for i := range s.guesses {
+		s.guesses[i] = make(chan struct{}, 1)
+	}
 	for label, key := range map[string]*[]byte{ // one key each: none can be taken for another
 		"cdsa refresh token successor": &s.successorKey, "cdsa totp secret": &s.totpKey, "cdsa mailed token": &s.mailKey, "cdsa throttle": &s.throttleKey,
 	} {
@@ -155,11 +159,12 @@ func (s *Service) prepareAudit(ctx context.Context, subject uuid.UUID) error {
 
 // refused audits a denial outside its rolled-back unit of work; any other error passes through.
 func (s *Service) refused(ctx context.Context, doing, resource string, id uuid.UUID, err error) error {
-	if !errs.Is(err, errs.Forbidden) {
+	refusal, ok := errs.As(err)
+	if !ok || refusal.Code != errs.Forbidden && refusal.Code != errs.MFARequired && refusal.Code != errs.StepUpRequired {
 		return err
 	}
 	e := audit.Entry{
-		Action: enum.AuditActionPermissionDenied, Resource: resource, ResourceID: id, Failed: true, Error: string(errs.Forbidden),
+		Action: enum.AuditActionPermissionDenied, Resource: resource, ResourceID: id, Failed: true, Error: string(refusal.Code),
 		Details: map[string]any{"operation": doing},
 	}
 	if rerr := s.cfg.Audit.Record(ctx, e); rerr != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -194,9 +195,8 @@ func (a *App) openWork(context.Context) error {
 	t := a.cfg.Tools
 	settings.ApprovalRequestTTL, settings.ElevatedRequestTTL = t.ApprovalTTL, t.ApprovalElevatedTTL
 	settings.ApprovalGrantTTL, settings.ElevatedGrantTTL = t.GrantTTL, t.GrantElevatedTTL
-	if !a.cfg.InProduction() {
-		settings.SecondFactorAge = 0 // people without a second factor can decide on a developer's machine
-	}
+	settings.SecondFactor = approval.SecondFactor{Age: a.cfg.Identity.StepUpAge, Required: slices.Contains(a.cfg.Identity.MFARequired, "decide_critical")}
+	settings.MFARoles = a.cfg.Identity.MFARoles
 	if err := settings.Validate(); err != nil {
 		return fmt.Errorf("approval settings: %w", err)
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 // rules names the code below in Settings.Version; raise it with any change that could change a Requirement.
-const rules = "1"
+const rules = "2"
 
 // Gate is what stands between a permitted call and its run.
 type Gate string
@@ -33,7 +33,7 @@ const (
 	GateElevated Gate = "ELEVATED" // more of them, one with a higher permission, each with a fresh second factor
 )
 
-// Settings are the numbers of the policy. They are part of its version: changing one voids what is open.
+// Settings are the numbers of the policy. They are part of its version, but for MFARoles: changing one voids what is open.
 type Settings struct {
 	ApprovalQuorum     int              `json:"approvalQuorum"`
 	ElevatedQuorum     int              `json:"elevatedQuorum"`
@@ -41,8 +41,15 @@ type Settings struct {
 	ElevatedRequestTTL time.Duration    `json:"elevatedRequestTTL"`
 	ApprovalGrantTTL   time.Duration    `json:"approvalGrantTTL"` // how soon after the last approval a run must start
 	ElevatedGrantTTL   time.Duration    `json:"elevatedGrantTTL"`
-	SecondFactorAge    time.Duration    `json:"secondFactorAge"` // how old an elevated decider's second factor may be; 0: none is asked, not for production
+	SecondFactor       SecondFactor     `json:"secondFactor"`
 	RaiseMediumFrom    enum.Sensitivity `json:"raiseMediumFrom"` // from this sensitivity on, an open-world MEDIUM tool counts as HIGH
+	MFARoles           []string         `json:"-"`               // whoever holds one of these roles has no rights until they have a second factor
+}
+
+// SecondFactor is what is asked of those who approve an elevated request.
+type SecondFactor struct {
+	Age      time.Duration `json:"age"`      // how old the second factor of an approver who has one may be
+	Required bool          `json:"required"` // nobody approves without one
 }
 
 // DefaultSettings are those of the data model's table "Approval rules".
@@ -51,7 +58,7 @@ func DefaultSettings() Settings {
 		ApprovalQuorum: 1, ElevatedQuorum: 2,
 		ApprovalRequestTTL: 24 * time.Hour, ElevatedRequestTTL: 4 * time.Hour,
 		ApprovalGrantTTL: 15 * time.Minute, ElevatedGrantTTL: 5 * time.Minute,
-		SecondFactorAge: 10 * time.Minute, RaiseMediumFrom: enum.SensitivityConfidential,
+		SecondFactor: SecondFactor{Age: 10 * time.Minute, Required: true}, RaiseMediumFrom: enum.SensitivityConfidential,
 	}
 }
 
@@ -72,7 +79,7 @@ func (s Settings) Validate() error {
 	for name, d := range map[string]time.Duration{"approval grant": s.ApprovalGrantTTL, "elevated grant": s.ElevatedGrantTTL} {
 		fault(d < time.Second || d > 24*time.Hour, "the life of an %s must be within 1 second and 24 hours", name)
 	}
-	fault(s.SecondFactorAge < 0 || s.SecondFactorAge > time.Hour, "a second factor may be at most an hour old")
+	fault(s.SecondFactor.Age <= 0 || s.SecondFactor.Age > time.Hour, "a second factor may be at most an hour old, and no younger than now")
 	fault(!known(s.RaiseMediumFrom), "the sensitivity that raises a MEDIUM tool's risk is unknown")
 	return errors.Join(faults...)
 }
@@ -103,7 +110,7 @@ type Requirement struct {
 	RequiredApprovals     int           // distinct approvers; 0 with GateNone, as all that follows
 	RequestTTL            time.Duration // a request expires this long after it was made
 	GrantTTL              time.Duration // a grant lapses this long after its last approval
-	SecondFactorAge       time.Duration // of each decider, with GateElevated
+	SecondFactor          SecondFactor  // of each approver, with GateElevated
 	RequiresJustification bool          // by the requester
 	Reasons               []string      // whole sentences, for the approver's screen
 }
@@ -136,7 +143,7 @@ func (s Settings) Judge(in Input) Requirement {
 	default:
 		r.Gate, r.RequiredApprovals = GateElevated, s.ElevatedQuorum
 		r.RequestTTL, r.GrantTTL = s.ElevatedRequestTTL, s.ElevatedGrantTTL
-		r.SecondFactorAge, r.RequiresJustification = s.SecondFactorAge, true
+		r.SecondFactor, r.RequiresJustification = s.SecondFactor, true
 	}
 	if r.Gate != GateNone && len(r.Reasons) == 0 {
 		r.Reasons = []string{fmt.Sprintf("The tool's risk is %s.", r.EffectiveRisk)}

@@ -15,7 +15,7 @@ func TestSettings_Judge(t *testing.T) {
 	none := func(r enum.RiskLevel) Requirement { return Requirement{Gate: GateNone, EffectiveRisk: r} }
 	high := Requirement{Gate: GateApproval, EffectiveRisk: enum.RiskLevelHigh, RequiredApprovals: 1, RequestTTL: 24 * time.Hour, GrantTTL: 15 * time.Minute}
 	critical := Requirement{Gate: GateElevated, EffectiveRisk: enum.RiskLevelCritical, RequiredApprovals: 2, RequestTTL: 4 * time.Hour,
-		GrantTTL: 5 * time.Minute, SecondFactorAge: 10 * time.Minute, RequiresJustification: true}
+		GrantTTL: 5 * time.Minute, SecondFactor: SecondFactor{Age: 10 * time.Minute, Required: true}, RequiresJustification: true}
 	for name, c := range map[string]struct {
 		in   Input
 		want Requirement
@@ -75,18 +75,21 @@ func TestSettings_JudgeIsMonotone(t *testing.T) {
 func TestSettings_Version(t *testing.T) {
 	base := DefaultSettings().Version()
 	require.Equal(t, base, DefaultSettings().Version())
-	require.Regexp(t, `^1-[0-9a-f]{12}$`, base)
+	require.Regexp(t, `^2-[0-9a-f]{12}$`, base)
 	seen := map[string]bool{base: true}
 	for _, change := range []func(*Settings){
 		func(s *Settings) { s.ApprovalQuorum = 2 }, func(s *Settings) { s.ElevatedQuorum = 3 }, func(s *Settings) { s.ApprovalRequestTTL++ },
 		func(s *Settings) { s.ElevatedRequestTTL++ }, func(s *Settings) { s.ApprovalGrantTTL++ }, func(s *Settings) { s.ElevatedGrantTTL++ },
-		func(s *Settings) { s.SecondFactorAge = 0 }, func(s *Settings) { s.RaiseMediumFrom = enum.SensitivityInternal },
+		func(s *Settings) { s.SecondFactor.Age = time.Minute }, func(s *Settings) { s.SecondFactor.Required = false }, func(s *Settings) { s.RaiseMediumFrom = enum.SensitivityInternal },
 	} {
 		s := DefaultSettings()
 		change(&s)
 		require.False(t, seen[s.Version()])
 		seen[s.Version()] = true
 	}
+	s := DefaultSettings()
+	s.MFARoles = []string{"approver"}
+	require.Equal(t, base, s.Version(), "what people may do is no part of what a request needs")
 }
 
 func TestSettings_Validate(t *testing.T) {
@@ -98,8 +101,9 @@ func TestSettings_Validate(t *testing.T) {
 		"EndlessRequest":   func(s *Settings) { s.ElevatedRequestTTL = 365 * 24 * time.Hour },
 		"NoGrantTTL":       func(s *Settings) { s.ElevatedGrantTTL = 0 },
 		"LongGrant":        func(s *Settings) { s.ApprovalGrantTTL = 48 * time.Hour },
-		"SecondFactorOld":  func(s *Settings) { s.SecondFactorAge = 2 * time.Hour },
-		"SecondFactorNeg":  func(s *Settings) { s.SecondFactorAge = -1 },
+		"SecondFactorOld":  func(s *Settings) { s.SecondFactor.Age = 2 * time.Hour },
+		"SecondFactorNone": func(s *Settings) { s.SecondFactor.Age = 0 },
+		"SecondFactorNeg":  func(s *Settings) { s.SecondFactor.Age = -1 },
 		"UnknownThreshold": func(s *Settings) { s.RaiseMediumFrom = "" },
 	} {
 		t.Run(name, func(t *testing.T) {

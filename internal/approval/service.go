@@ -37,7 +37,8 @@ type Service struct {
 // quorum clears the call to run. For holders of approvals:decide, never the requester, never an agent. Errors:
 // NOT_FOUND, FORBIDDEN, EXPIRED, ILLEGAL_TRANSITION when settled, CONFLICT for a second decision or another hash,
 // FAILED_PRECONDITION when tool, policy or the requester's rights changed (which voids the request), STEP_UP_REQUIRED
-// for an elevated request without a fresh second factor. Audited as APPROVAL_DECISION_RECORDED, the last one also as
+// for an elevated request when the caller's second factor is not fresh, MFA_REQUIRED when they have none and one is
+// required. Audited as APPROVAL_DECISION_RECORDED, the last one also as
 // APPROVAL_GRANTED; events DECIDED or APPROVED.
 func (s *Service) Approve(ctx context.Context, approvalID uuid.UUID, argsHash, comment string) (*ent.ToolApproval, error) {
 	return s.decide(ctx, approvalID, argsHash, ballot{approved: true, text: comment, field: "input.comment"})
@@ -163,7 +164,7 @@ func (s *Service) judge(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pri
 		ids = append(ids, d.ApproverID)
 	}
 	var err error
-	if m.people, err = Load(ctx, tx.PG, ids...); err != nil {
+	if m.people, err = s.Policy.Load(ctx, tx.PG, ids...); err != nil {
 		return "", err
 	}
 	if p.Kind != enum.ActorKindUser || !m.people[p.UserID].Can("approvals:decide") {
@@ -198,14 +199,19 @@ func (s *Service) judge(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pri
 func (s *Service) settle(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Principal, b ballot) error {
 	d := decision.Decision{ApproverID: p.UserID, Approved: b.approved, Comment: b.text, At: now()}
 	var err error
-	if d.MFAAt, err = secondFactorAt(ctx, tx.PG, p); err != nil {
+	if d.Enrolled, d.MFAAt, err = secondFactorOf(ctx, tx.PG, p); err != nil {
 		return err
 	}
-	if b.approved && m.a.RequiresElevatedApproval && !fresh(d, s.Policy.SecondFactorAge) {
-		return errs.New(errs.StepUpRequired, "Approving this needs a second factor given within %s; call stepUp, then approve again.", s.Policy.SecondFactorAge)
+	if b.approved && m.a.RequiresElevatedApproval {
+		if e := s.Policy.SecondFactor.refuses(d); e != nil {
+			if p.APIToken {
+				return errs.New(errs.Forbidden, "Approving this needs a second factor, which no API token can give; sign in and decide yourself.")
+			}
+			return e
+		}
 	}
 	m.a.Decisions = append(m.a.Decisions, d)
-	tally := Stored(m.a).Count(s.Policy.SecondFactorAge, rightsOf(m.people))
+	tally := Stored(m.a).Count(s.Policy.SecondFactor, rightsOf(m.people))
 	u := tx.ToolApproval.UpdateOneID(m.a.ID).Where(toolapproval.IsApprovedIsNil(), toolapproval.WithdrawnAtIsNil()).SetDecisions(m.a.Decisions)
 	details := map[string]any{"approvals": tally.Approvals, "required": m.a.RequiredApprovals, "elevated": m.a.RequiresElevatedApproval}
 	switch {
@@ -251,7 +257,7 @@ func (s *Service) denied(ctx context.Context, id uuid.UUID, err error) error {
 	}
 	action := enum.AuditActionPermissionDenied
 	switch e.Code {
-	case errs.Forbidden, errs.StepUpRequired:
+	case errs.Forbidden, errs.StepUpRequired, errs.MFARequired:
 	case errs.Conflict, errs.Expired, errs.FailedPrecondition:
 		action = enum.AuditActionToolExecutionBlocked
 	default:

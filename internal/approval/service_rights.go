@@ -2,7 +2,6 @@ package approval
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 // people reads who is active and what their roles give, now: rights are never taken from what a token or a cache said
 // when something is decided or begun.
 const people = `SELECT u.id, u.username::text, u.is_superuser,
+	u.totp_enabled_at IS NULL AND EXISTS (SELECT FROM user_roles h JOIN roles r ON r.id = h.role_id WHERE h.user_id = u.id AND r.name = ANY($2)),
 	COALESCE(array_agg(DISTINCT p.resource || ':' || p.action) FILTER (WHERE p.id IS NOT NULL), '{}')
 FROM users u
 LEFT JOIN user_roles ur ON ur.user_id = u.id
@@ -24,9 +24,9 @@ WHERE u.id = ANY($1) AND u.is_active AND u.erased_at IS NULL
 GROUP BY u.id`
 
 // Load reads the principals of users from the database in the caller's transaction, without login sessions. Who is
-// deactivated, erased or unknown is not in the map.
-func Load(ctx context.Context, tx pgx.Tx, ids ...uuid.UUID) (map[uuid.UUID]*authz.Principal, error) {
-	rows, err := tx.Query(ctx, people, ids)
+// deactivated, erased or unknown is not in the map; who must enrol a second factor first has no rights.
+func (s Settings) Load(ctx context.Context, tx pgx.Tx, ids ...uuid.UUID) (map[uuid.UUID]*authz.Principal, error) {
+	rows, err := tx.Query(ctx, people, ids, s.MFARoles)
 	if err != nil {
 		return nil, fmt.Errorf("read rights: %w", err)
 	}
@@ -35,10 +35,13 @@ func Load(ctx context.Context, tx pgx.Tx, ids ...uuid.UUID) (map[uuid.UUID]*auth
 	for rows.Next() {
 		var id uuid.UUID
 		var name string
-		var superuser bool
+		var superuser, enrol bool
 		var perms []string
-		if err := rows.Scan(&id, &name, &superuser, &perms); err != nil {
+		if err := rows.Scan(&id, &name, &superuser, &enrol, &perms); err != nil {
 			return nil, fmt.Errorf("read rights: %w", err)
+		}
+		if enrol {
+			superuser, perms = false, nil
 		}
 		out[id] = authz.NewUser(id, name, uuid.Nil, superuser, time.Time{}, perms...)
 	}
@@ -61,15 +64,13 @@ func MayCall(p *authz.Principal, required *string) bool {
 	return p.Can("tools:execute") && (required == nil || *required == "" || p.Can(*required))
 }
 
-// secondFactorAt is when the login session last gave a second factor; nil for never or no session.
-func secondFactorAt(ctx context.Context, tx pgx.Tx, p *authz.Principal) (*time.Time, error) {
-	var at *time.Time
-	err := tx.QueryRow(ctx, `SELECT mfa_at FROM sessions WHERE id = $1 AND user_id = $2 AND is_active`, p.SessionID, p.UserID).Scan(&at)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
+// secondFactorOf says whether p has a second factor and when the login session last gave it; nil for never, and for a
+// principal without a login session. A session that a refresh replaced counts: its access token is still good.
+func secondFactorOf(ctx context.Context, tx pgx.Tx, p *authz.Principal) (enrolled bool, at *time.Time, err error) {
+	err = tx.QueryRow(ctx, `SELECT u.totp_enabled_at IS NOT NULL, s.mfa_at FROM users u
+		LEFT JOIN sessions s ON s.id = $1 AND s.user_id = u.id AND s.kind = 'INTERACTIVE' AND s.revoked_at IS NULL WHERE u.id = $2`, p.SessionID, p.UserID).Scan(&enrolled, &at)
 	if err != nil {
-		return nil, fmt.Errorf("read the second factor: %w", err)
+		return false, nil, fmt.Errorf("read the second factor: %w", err)
 	}
-	return at, nil
+	return enrolled, at, nil
 }

@@ -122,9 +122,9 @@ type Tally struct {
 }
 
 // Count counts the decisions by the rights their makers hold now: who has lost the permission counts no longer, nor
-// the requester, nor a second decision of one person. secondFactorAge, with an elevated request, is how old a decider's
-// second factor may have been at the decision; 0 asks for none.
-func (r Request) Count(secondFactorAge time.Duration, rights func(approver uuid.UUID) Rights) Tally {
+// the requester, nor a second decision of one person. factor, with an elevated request, is the second factor that each
+// decider must have had and given by the time of the decision.
+func (r Request) Count(factor SecondFactor, rights func(approver uuid.UUID) Rights) Tally {
 	var t Tally
 	seen := map[uuid.UUID]bool{r.RequesterID: true, uuid.Nil: true}
 	for _, d := range r.Decisions {
@@ -137,7 +137,7 @@ func (r Request) Count(secondFactorAge time.Duration, rights func(approver uuid.
 		}
 		seen[d.ApproverID] = true
 		has := rights(d.ApproverID)
-		if !has.Decide || r.Elevated && !fresh(d, secondFactorAge) {
+		if !has.Decide || r.Elevated && factor.refuses(d) != nil {
 			continue
 		}
 		t.Approvals++
@@ -151,9 +151,16 @@ func (r Request) Count(secondFactorAge time.Duration, rights func(approver uuid.
 	return t
 }
 
-func fresh(d decision.Decision, age time.Duration) bool {
-	if age == 0 {
-		return true
+// refuses says what is amiss with the second factor of an elevated approval, as it was when the decision was made:
+// MFA_REQUIRED for someone who had none where one is required, STEP_UP_REQUIRED for one that was not fresh; nil.
+func (f SecondFactor) refuses(d decision.Decision) *errs.Error {
+	switch {
+	case !d.Enrolled && !f.Required:
+		return nil
+	case !d.Enrolled:
+		return errs.InState(errs.MFARequired, "ENROLLMENT", "Approving this is for people with a second factor; enrol one with enrollTotp and confirmTotp, then approve again.")
+	case d.MFAAt == nil || d.MFAAt.After(d.At) || d.At.Sub(*d.MFAAt) > f.Age:
+		return errs.New(errs.StepUpRequired, "Approving this needs a second factor given within %s; call stepUp, then approve again.", f.Age)
 	}
-	return d.MFAAt != nil && !d.MFAAt.After(d.At) && d.At.Sub(*d.MFAAt) <= age
+	return nil
 }

@@ -175,6 +175,12 @@ func TestRequest_CheckGrant(t *testing.T) {
 	check(open, "h", "p", enum.ToolReasonCodeGrantLapsed)
 }
 
+// Whether a second factor is required of all, or only of those who have one.
+var (
+	production  = SecondFactor{Age: 10 * time.Minute, Required: true}
+	development = SecondFactor{Age: 10 * time.Minute}
+)
+
 func TestRequest_Count(t *testing.T) {
 	requester, ann, bob, eve := uuid.New(), uuid.New(), uuid.New(), uuid.New()
 	rights := func(id uuid.UUID) Rights {
@@ -188,7 +194,10 @@ func TestRequest_Count(t *testing.T) {
 	}
 	mfa := func(ago time.Duration) *time.Time { at := t0.Add(-ago); return &at }
 	yes := func(id uuid.UUID, m *time.Time) decision.Decision {
-		return decision.Decision{ApproverID: id, Approved: true, At: t0, MFAAt: m}
+		return decision.Decision{ApproverID: id, Approved: true, At: t0, MFAAt: m, Enrolled: m != nil}
+	}
+	late := func(id uuid.UUID) decision.Decision { // has a second factor and did not give it
+		return decision.Decision{ApproverID: id, Approved: true, At: t0, Enrolled: true}
 	}
 	fresh, stale, future := mfa(10*time.Minute), mfa(10*time.Minute+1), mfa(-time.Second)
 	for name, c := range map[string]struct {
@@ -208,23 +217,37 @@ func TestRequest_Count(t *testing.T) {
 		"Elevated":          {true, 2, []decision.Decision{yes(ann, fresh), yes(bob, mfa(0))}, Tally{2, true, false, true}},
 		"ElevatedOne":       {true, 1, []decision.Decision{yes(ann, fresh)}, Tally{1, true, false, false}},
 		"ElevatedNoMFA":     {true, 2, []decision.Decision{yes(ann, fresh), yes(bob, nil)}, Tally{1, true, false, false}},
+		"ElevatedNotGiven":  {true, 2, []decision.Decision{yes(ann, fresh), late(bob)}, Tally{1, true, false, false}},
 		"ElevatedStale":     {true, 2, []decision.Decision{yes(ann, stale), yes(bob, fresh)}, Tally{1, false, false, false}},
 		"ElevatedFuture":    {true, 2, []decision.Decision{yes(ann, fresh), yes(bob, future)}, Tally{1, true, false, false}},
 		"ElevatedLowOnly":   {true, 2, []decision.Decision{yes(bob, fresh), yes(eve, fresh)}, Tally{1, false, false, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := Request{RequesterID: requester, Elevated: c.elevated, RequiredApprovals: c.required, Decisions: c.d}
-			require.Equal(t, c.want, r.Count(10*time.Minute, rights))
+			require.Equal(t, c.want, r.Count(production, rights))
 		})
 	}
 	t.Run("ElevatedWithoutHolder", func(t *testing.T) {
 		r := Request{RequesterID: requester, Elevated: true, RequiredApprovals: 2, Decisions: []decision.Decision{yes(bob, fresh), yes(eve, fresh)}}
 		all := func(uuid.UUID) Rights { return Rights{Decide: true} }
-		require.Equal(t, Tally{2, false, false, false}, r.Count(10*time.Minute, all))
-		require.False(t, r.Count(0, all).Met, "not without a holder of decide_elevated")
+		require.Equal(t, Tally{2, false, false, false}, r.Count(production, all))
+		require.False(t, r.Count(development, all).Met, "not without a holder of decide_elevated")
 	})
-	t.Run("NoSecondFactorAsked", func(t *testing.T) {
-		r := Request{RequesterID: requester, Elevated: true, RequiredApprovals: 2, Decisions: []decision.Decision{yes(bob, nil), yes(ann, nil)}}
-		require.True(t, r.Count(0, rights).Met)
+	t.Run("NotRequired", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			d   []decision.Decision
+			met bool
+		}{
+			"NoneHasOne": {[]decision.Decision{yes(bob, nil), yes(ann, nil)}, true},
+			"Mixed":      {[]decision.Decision{yes(bob, nil), yes(ann, fresh)}, true},
+			"NotGiven":   {[]decision.Decision{yes(bob, nil), late(ann)}, false},
+			"Stale":      {[]decision.Decision{yes(bob, nil), yes(ann, stale)}, false},
+		} {
+			r := Request{RequesterID: requester, Elevated: true, RequiredApprovals: 2, Decisions: c.d}
+			require.Equal(t, c.met, r.Count(development, rights).Met, name)
+			if !c.met {
+				require.False(t, r.Count(production, rights).Met, name)
+			}
+		}
 	})
 }

@@ -25,7 +25,7 @@ type walk struct {
 	rights map[uuid.UUID]Rights
 
 	saidYes    map[uuid.UUID]bool
-	goodYes    map[uuid.UUID]bool // with a second factor at most ten minutes old
+	goodYes    map[uuid.UUID]bool // with a second factor at most ten minutes old, or without having one where none is required
 	saidNo     bool
 	withdrawn  bool
 	grantedAt  time.Time
@@ -60,13 +60,14 @@ func (w *walk) decide(t *rapid.T) {
 		t.Fatalf("a decision was taken that must not be: by %v, state %s", by, w.status)
 	}
 	d := decision.Decision{ApproverID: by, Approved: rapid.IntRange(0, 9).Draw(t, "no") > 0, At: w.now}
-	if rapid.IntRange(0, 5).Draw(t, "mfa") > 0 {
+	d.Enrolled = rapid.IntRange(0, 5).Draw(t, "enrolled") > 0
+	if d.Enrolled && rapid.IntRange(0, 5).Draw(t, "mfa") > 0 {
 		at := w.now.Add(-time.Duration(rapid.IntRange(0, 12).Draw(t, "mfaMinutes")) * time.Minute)
 		d.MFAAt = &at
 	}
 	w.r.Decisions = append(w.r.Decisions, d)
-	w.goodYes[by] = d.Approved && d.MFAAt != nil && d.At.Sub(*d.MFAAt) <= 10*time.Minute
-	tally := w.r.Count(w.need.SecondFactorAge, func(id uuid.UUID) Rights { return w.rights[id] })
+	w.goodYes[by] = d.Approved && (d.MFAAt != nil && d.At.Sub(*d.MFAAt) <= 10*time.Minute || !d.Enrolled && !w.s.SecondFactor.Required)
+	tally := w.r.Count(w.need.SecondFactor, func(id uuid.UUID) Rights { return w.rights[id] })
 	switch {
 	case !d.Approved:
 		w.saidNo = true
@@ -141,6 +142,7 @@ func TestWalk(t *testing.T) {
 	require.NoError(t, flag.Set("rapid.checks", "1500"))
 	rapid.Check(t, func(t *rapid.T) {
 		w := &walk{s: DefaultSettings(), now: t0, hash: "h", saidYes: map[uuid.UUID]bool{}, goodYes: map[uuid.UUID]bool{}, rights: map[uuid.UUID]Rights{}}
+		w.s.SecondFactor.Required = rapid.Bool().Draw(t, "secondFactorRequired")
 		for i := range 5 {
 			id := uuid.UUID{15: byte(i + 1)}
 			w.people = append(w.people, id)

@@ -24,6 +24,8 @@ type Principal struct {
 	Kind      enum.ActorKind
 	Superuser bool
 	ExpiresAt time.Time // of the access token; zero for a system principal
+	APIToken  bool      // a program with a token of the user's, which can never give a second factor
+	MustEnrol bool      // a role of the user's demands a second factor that they do not have: until then they may do nothing
 	perms     map[string]bool
 }
 
@@ -113,13 +115,16 @@ func Signed(ctx context.Context) (*Principal, error) {
 }
 
 // Require gives the context's principal if it has the permission: UNAUTHENTICATED without a principal, FORBIDDEN
-// without the permission.
+// without the permission, MFA_REQUIRED in its place when they have none until they enrol a second factor.
 func Require(ctx context.Context, resource, action string) (*Principal, error) {
 	p, err := Signed(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if name := resource + ":" + action; !p.Can(name) {
+		if p.MustEnrol {
+			return nil, errs.InState(errs.MFARequired, "ENROLLMENT", "Your role demands a second factor. Enrol one with enrollTotp and confirmTotp first.")
+		}
 		return nil, errs.New(errs.Forbidden, "This needs the permission %s. Ask an administrator for a role that holds it.", name)
 	}
 	return p, nil

@@ -13,5 +13,6 @@ type Decision struct {
 	Approved   bool       `json:"approved"`
 	Comment    string     `json:"comment,omitempty"`
 	At         time.Time  `json:"at"`
-	MFAAt      *time.Time `json:"mfaAt,omitempty"` // when the approver last gave a second factor
+	MFAAt      *time.Time `json:"mfaAt,omitempty"`    // when the approver last gave a second factor
+	Enrolled   bool       `json:"enrolled,omitempty"` // whether the approver had a second factor
 }

@@ -42,7 +42,7 @@ var Table = []struct {
 	{FailedPrecondition, "The object is not in a state that allows this. extensions.state is its state."},
 	{IllegalTransition, "The state machine has no such step. extensions.state is the present state."},
 	{Expired, "The request, link or grant is past its time."},
-	{MFARequired, "The password was right; a second factor is needed too."},
+	{MFARequired, "A second factor is needed. extensions.state tells which: CODE_MISSING, sign in again with a code; ENROLLMENT, enrol one first."},
 	{StepUpRequired, "This needs a fresh second factor: call stepUp, then try again."},
 	{RateLimited, "Too many requests. Try again after extensions.retryAfterMs."},
 	{ResourceExhausted, "A size or number limit was passed. Ask for less."},
@@ -55,7 +55,7 @@ type Error struct {
 	Code       Code
 	Message    string            // a whole sentence
 	Fields     map[string]string // argument path to sentence, with BadUserInput
-	State      string            // present state, with FailedPrecondition and IllegalTransition
+	State      string            // present state, with FailedPrecondition, IllegalTransition and MFARequired
 	RetryAfter time.Duration     // with RateLimited
 	Retryable  bool              // with UpstreamUnavailable
 	cause      error             // for the log only

@@ -187,36 +187,105 @@ func (h *house) kinds() []string {
 	return out
 }
 
+// signIn opens p's login session, in which a second factor was given at mfa (nil: never).
+func (h *house) signIn(p *authz.Principal, mfa any) {
+	h.tb.Helper()
+	h.sql(`INSERT INTO sessions (id, created_at, token, expires_at, family_id, user_id, mfa_at) VALUES ($1, now(), 't', now() + interval '1 day', $1, $2, $3)
+		ON CONFLICT (id) DO UPDATE SET mfa_at = $3`, p.SessionID, p.UserID, mfa)
+}
+
+// enrol gives people a second factor.
+func (h *house) enrol(people ...*authz.Principal) {
+	h.tb.Helper()
+	for _, p := range people {
+		h.sql(`UPDATE users SET totp_enabled_at = now() WHERE id = $1`, p.UserID)
+	}
+}
+
 func TestApprovals_SecondFactor(t *testing.T) {
 	t.Parallel()
+	for name, required := range map[string]bool{"Production": true, "Development": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			h.approvals.Policy.SecondFactor = approval.SecondFactor{Age: 10 * time.Minute, Required: required}
+			h.exec.Approval = h.approvals.Policy
+			ann, bob, eve := h.person("ann", "analyst"), h.person("bob", "approver"), h.person("eve", "approver")
+			h.enrol(bob, eve)
+			x, a := h.asked(ann, input("critical"))
+			approve := func(p *authz.Principal) error {
+				_, err := h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "")
+				return err
+			}
+			requireCode(t, errs.StepUpRequired, approve(bob)) // no session row: no factor
+			h.signIn(bob, nil)
+			requireCode(t, errs.StepUpRequired, approve(bob))
+			h.signIn(bob, time.Now().Add(-11*time.Minute))
+			requireCode(t, errs.StepUpRequired, approve(bob))
+			h.signIn(bob, time.Now().Add(-time.Minute))
+			h.sql(`UPDATE sessions SET kind = 'API_TOKEN' WHERE id = $1`, bob.SessionID)
+			requireCode(t, errs.StepUpRequired, approve(bob))
+			program := *bob
+			program.APIToken = true
+			requireCode(t, errs.Forbidden, approve(&program))
+			h.sql(`UPDATE sessions SET kind = 'INTERACTIVE', revoked_at = now() WHERE id = $1`, bob.SessionID)
+			requireCode(t, errs.StepUpRequired, approve(bob))
+			require.Equal(t, 6, h.Count(t, `SELECT count(*) FROM audit_logs WHERE action = 'PERMISSION_DENIED' AND NOT success AND resource_id = $1`, a.ID))
+			h.sql(`UPDATE sessions SET revoked_at = NULL, is_active = false, replaced_by = id WHERE id = $1`, bob.SessionID)
+			require.NoError(t, approve(bob), "an access token outlives the refresh")
+			require.NotNil(t, h.approvalOf(x.ID).Decisions[0].MFAAt)
+			h.signIn(eve, time.Now())
+			require.NoError(t, approve(eve))
+			h.mustBe(x.ID, enum.ToolExecutionStatusPending, "", "")
+			_, a = h.asked(ann, input("critical"))
+			h.signIn(bob, nil)
+			_, err := h.approvals.Reject(testkit.As(bob), a.ID, a.ArgsHash, "stopping is always safe")
+			require.NoError(t, err)
+		})
+	}
+}
+
+// Without a second factor one approves elevated requests only where none is required.
+func TestApprovals_NoSecondFactor(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
-	h.approvals.Policy.SecondFactorAge = 10 * time.Minute
-	h.exec.Approval = h.approvals.Policy
 	ann, bob, eve := h.person("ann", "analyst"), h.person("bob", "approver"), h.person("eve", "approver")
-	signIn := func(p *authz.Principal, mfa any) {
-		h.sql(`INSERT INTO sessions (id, created_at, token, expires_at, family_id, user_id, mfa_at) VALUES ($1, now(), 't', now() + interval '1 day', $1, $2, $3)
-			ON CONFLICT (id) DO UPDATE SET mfa_at = $3`, p.SessionID, p.UserID, mfa)
-	}
+	h.approvals.Policy.SecondFactor.Required = true
+	h.exec.Approval = h.approvals.Policy
+	_, a := h.asked(ann, input("critical"))
+	_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+	requireCode(t, errs.MFARequired, err)
+	e, _ := errs.As(err)
+	require.Equal(t, "ENROLLMENT", e.State)
+	require.Equal(t, 1, h.Count(t, `SELECT count(*) FROM audit_logs WHERE action = 'PERMISSION_DENIED' AND error_message = 'MFA_REQUIRED' AND user_id = $1`, bob.UserID))
+	_, ordinary := h.asked(ann, input("high"))
+	_, err = h.approvals.Approve(testkit.As(bob), ordinary.ID, ordinary.ArgsHash, "")
+	require.NoError(t, err, "an ordinary request asks for none")
+
+	h.approvals.Policy.SecondFactor.Required = false
+	h.exec.Approval = h.approvals.Policy
 	x, a := h.asked(ann, input("critical"))
-	approve := func(p *authz.Principal) error {
-		_, err := h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "")
-		return err
+	for _, p := range []*authz.Principal{bob, eve} {
+		_, err = h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "")
+		require.NoError(t, err)
 	}
-	requireCode(t, errs.StepUpRequired, approve(bob)) // no session row: no factor
-	signIn(bob, nil)
-	requireCode(t, errs.StepUpRequired, approve(bob))
-	signIn(bob, time.Now().Add(-11*time.Minute))
-	requireCode(t, errs.StepUpRequired, approve(bob))
-	signIn(bob, time.Now().Add(-time.Minute))
-	require.NoError(t, approve(bob))
-	require.NotNil(t, h.approvalOf(x.ID).Decisions[0].MFAAt)
-	signIn(eve, time.Now())
-	require.NoError(t, approve(eve))
 	h.mustBe(x.ID, enum.ToolExecutionStatusPending, "", "")
-	_, a = h.asked(ann, input("critical"))
-	signIn(bob, nil)
-	_, err := h.approvals.Reject(testkit.As(bob), a.ID, a.ArgsHash, "stopping is always safe")
-	require.NoError(t, err)
+}
+
+// Whoever holds a role that demands a second factor counts for nothing until they have one, as decider and as requester.
+func TestApprovals_RoleDemandsSecondFactor(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+	x, a := h.asked(ann, input("high"))
+	h.approvals.Policy.MFARoles = []string{"role of bob"}
+	_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+	requireCode(t, errs.Forbidden, err)
+	h.enrol(bob)
+	h.approvals.Policy.MFARoles = []string{"role of ann"}
+	_, err = h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+	requireCode(t, errs.FailedPrecondition, err)
+	h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeAuthorizationLost, "")
 }
 
 // Whatever makes a request void ends the call when someone decides on it, and keeps that although the decider is refused.

@@ -94,7 +94,7 @@ func newHouse(tb testing.TB) *house {
 	reg, err := tool.NewRegistry(builtins...)
 	require.NoError(tb, err)
 	policy := approval.DefaultSettings()
-	policy.SecondFactorAge = 0 // as in development; the test of the second factor sets it
+	policy.SecondFactor.Required = false // as in development; the test of the second factor sets it
 	log := slog.New(slog.DiscardHandler)
 	h.approvals = &approval.Service{Store: h.Store, Client: h.Client, Policy: policy}
 	h.exec = h.replica(reg, log)

@@ -90,7 +90,7 @@ func (s *Service) claim(ctx context.Context, tx *uow.Tx, seen *ent.ToolExecution
 			return nil, err
 		}
 	}
-	loaded, err := approval.Load(ctx, tx.PG, x.UserID)
+	loaded, err := s.Approval.Load(ctx, tx.PG, x.UserID)
 	if err != nil {
 		return nil, err
 	}

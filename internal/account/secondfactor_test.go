@@ -1,0 +1,469 @@
+//go:build unix
+
+package account_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+	"github.com/stretchr/testify/require"
+
+	"cdsa.dev/cdsa/internal/account"
+	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/testkit"
+)
+
+// step is the time of one TOTP code.
+const step = 30 * time.Second
+
+// enrolled is a person with a second factor.
+type enrolled struct {
+	account.Signed
+	secret   string
+	recovery []string
+}
+
+// enrol gives whoever is signed in a second factor, and moves the clock on, so that the next code is a new one.
+func (r *rig) enrol(t *testing.T, s account.Signed) enrolled {
+	t.Helper()
+	e, err := r.EnrollTOTP(as(s), password)
+	require.NoError(t, err)
+	x := enrolled{Signed: s, secret: e.Secret}
+	x.recovery, err = r.ConfirmTOTP(as(s), r.code(t, x))
+	require.NoError(t, err)
+	r.pass(step)
+	return x
+}
+
+// code is what x's authenticator shows now.
+func (r *rig) code(t *testing.T, x enrolled) string {
+	t.Helper()
+	c, err := totp.GenerateCode(x.secret, r.config.Now())
+	require.NoError(t, err)
+	return c
+}
+
+// wrong is a code that x's authenticator does not show.
+func (r *rig) wrong(t *testing.T, x enrolled) string {
+	t.Helper()
+	good := map[string]bool{}
+	for _, off := range []time.Duration{-step, 0, step} {
+		c, err := totp.GenerateCode(x.secret, r.config.Now().Add(off))
+		require.NoError(t, err)
+		good[c] = true
+	}
+	for _, c := range []string{"000000", "111111", "222222", "333333"} {
+		if !good[c] {
+			return c
+		}
+	}
+	panic("three codes cannot be four")
+}
+
+func as(s account.Signed) context.Context { return authz.With(laptop, s.Principal) }
+
+func TestEnrollTOTP(t *testing.T) {
+	r := newRig(t)
+	alice := r.user(t, "alice", "analyst")
+	e, err := r.EnrollTOTP(as(alice), password)
+	require.NoError(t, err)
+	require.Contains(t, e.URI, "otpauth://totp/CDSA:alice?")
+	require.Contains(t, e.URI, "secret="+e.Secret)
+	require.True(t, strings.HasPrefix(e.QRCode, "data:image/png;base64,"))
+	require.Equal(t, 1, r.audited(t, "MFA_ENROLLMENT_STARTED", `user_id = $1`, alice.User.ID))
+	require.Zero(t, r.Count(t, `SELECT count(*) FROM audit_logs l, users u WHERE to_jsonb(l)::text LIKE '%' || $1 || '%'`, e.Secret))
+	require.Zero(t, r.Count(t, `SELECT count(*) FROM users WHERE totp_secret = convert_to($1, 'UTF8') OR length(totp_secret) < 48`, e.Secret), "sealed")
+	r.login(t, "alice") // a begun enrolment asks for nothing yet
+	requireCode(t, errs.FailedPrecondition, r.StepUp(as(alice), "000000"))
+
+	again, err := r.EnrollTOTP(as(alice), password)
+	require.NoError(t, err, "it may be begun anew")
+	require.NotEqual(t, e.Secret, again.Secret)
+	_, err = r.ConfirmTOTP(as(alice), r.code(t, enrolled{secret: e.Secret}))
+	requireCode(t, errs.BadUserInput, err)
+	codes, err := r.ConfirmTOTP(as(alice), r.code(t, enrolled{secret: again.Secret}))
+	require.NoError(t, err)
+	require.Len(t, codes, 10)
+	require.Equal(t, 1, r.audited(t, "MFA_ENROLLED", `user_id = $1`, alice.User.ID))
+	require.Equal(t, 1, r.audited(t, "MFA_CHALLENGE_FAILED", `user_id = $1 AND details->>'at' = 'confirmTotp'`, alice.User.ID))
+	require.Equal(t, 1, r.Count(t, `SELECT count(*) FROM sessions WHERE id = $1 AND mfa_at IS NOT NULL`, alice.Session.ID), "it counts as given now")
+	for _, c := range append(codes, again.Secret) {
+		require.Zero(t, r.Count(t, `SELECT count(*) FROM audit_logs l WHERE to_jsonb(l)::text LIKE '%' || $1 || '%'`, c))
+		require.Zero(t, r.Count(t, `SELECT count(*) FROM users u WHERE to_jsonb(u)::text LIKE '%' || $1 || '%'`, strings.ReplaceAll(c, "-", "")))
+	}
+	require.False(t, r.wasRevoked(alice.User.ID), "open streams stay")
+
+	for name, do := range map[string]func() error{
+		"Enrol":   func() error { _, err := r.EnrollTOTP(as(alice), password); return err },
+		"Confirm": func() error { _, err := r.ConfirmTOTP(as(alice), "000000"); return err },
+	} {
+		e := failure(t, errs.FailedPrecondition, do())
+		require.Equal(t, "ENROLLED", e.State, name)
+	}
+}
+
+func TestEnrollTOTP_Refused(t *testing.T) {
+	r := newRig(t)
+	alice := r.user(t, "alice")
+	for _, pw := range []string{"not the password", "", "a\x00b", strings.Repeat("p", 10<<20)} {
+		_, err := r.EnrollTOTP(as(alice), pw)
+		require.Contains(t, failure(t, errs.BadUserInput, err).Fields, "password")
+	}
+	require.Equal(t, 1, r.audited(t, "LOGIN_FAILED", `user_id = $1 AND details->>'reason' = 'password' AND NOT success`, alice.User.ID), "what no account can have is no guess")
+	require.Zero(t, r.Count(t, `SELECT count(*) FROM users WHERE totp_secret IS NOT NULL`))
+	_, err := r.EnrollTOTP(laptop, password)
+	requireCode(t, errs.Unauthenticated, err)
+	_, err = r.ConfirmTOTP(as(alice), "000000")
+	require.Equal(t, "NOT_ENROLLED", failure(t, errs.FailedPrecondition, err).State)
+	requireCode(t, errs.FailedPrecondition, r.StepUp(as(alice), "000000"))
+	requireCode(t, errs.FailedPrecondition, r.DisableTOTP(as(alice), password, "000000"))
+
+	r.sql(t, `UPDATE users SET hashed_password = '' WHERE id = $1`, alice.User.ID)
+	_, err = r.EnrollTOTP(as(alice), password)
+	require.Contains(t, failure(t, errs.BadUserInput, err).Message, "no password")
+	r.sql(t, `UPDATE sessions SET revoked_at = now(), is_active = FALSE WHERE id = $1`, alice.Session.ID)
+	r.sql(t, `UPDATE users SET hashed_password = (SELECT hashed_password FROM users WHERE username = 'admin') WHERE id = $1`, alice.User.ID)
+	_, err = r.EnrollTOTP(as(alice), password)
+	requireCode(t, errs.Unauthenticated, err) // the principal is a second old
+}
+
+// An API token of the owner may do none of it, and a program is never asked for a password.
+func TestSecondFactor_APIToken(t *testing.T) {
+	r := newRig(t)
+	alice := r.enrol(t, r.user(t, "alice", "admin"))
+	bob := r.user(t, "bob")
+	program := *alice.Principal
+	program.APIToken = true
+	ctx := authz.With(laptop, &program)
+	for name, do := range map[string]func() error{
+		"Enrol":   func() error { _, err := r.EnrollTOTP(ctx, password); return err },
+		"Confirm": func() error { _, err := r.ConfirmTOTP(ctx, r.code(t, alice)); return err },
+		"Disable": func() error { return r.DisableTOTP(ctx, password, r.code(t, alice)) },
+		"StepUp":  func() error { return r.StepUp(ctx, r.code(t, alice)) },
+		"Act":     func() error { _, err := r.AssignRole(ctx, bob.User.ID, "auditor"); return err },
+		"Agent": func() error {
+			_, err := r.AssignRole(authz.With(laptop, alice.Principal.AsAgent()), bob.User.ID, "auditor")
+			return err
+		},
+	} {
+		requireCode(t, errs.Forbidden, do())
+		require.NotZero(t, r.audited(t, "PERMISSION_DENIED", `NOT success AND user_id = $1`, alice.User.ID), name)
+	}
+	require.Equal(t, 6, r.audited(t, "PERMISSION_DENIED", `NOT success AND user_id = $1`, alice.User.ID))
+	require.NoError(t, r.StepUp(as(alice.Signed), r.code(t, alice)), "nothing used the code up")
+}
+
+func TestLogin_WithSecondFactor(t *testing.T) {
+	r := newRig(t)
+	alice := r.enrol(t, r.user(t, "alice"))
+	login := func(code, recovery string) (account.Signed, error) {
+		return r.Login(laptop, account.LoginInput{Login: "alice", Password: password, TOTPCode: code, RecoveryCode: recovery})
+	}
+	_, err := login("", "")
+	require.Equal(t, "CODE_MISSING", failure(t, errs.MFARequired, err).State)
+	for _, c := range []string{r.wrong(t, alice), "12345", "1234567", "abcdef", "１２３４５６", " ", "\x00", strings.Repeat("0", 10<<20), alice.recovery[0]} {
+		_, err := login(c, "")
+		requireCode(t, errs.Unauthenticated, err)
+		_, err = login(c, alice.recovery[1])
+		requireCode(t, errs.Unauthenticated, err) // of two the TOTP code counts
+		r.forgive(t)
+	}
+	s, err := login(r.code(t, alice), "nonsense")
+	require.NoError(t, err)
+	require.NotNil(t, s.Session.MfaAt)
+	_, err = login(r.code(t, alice), "")
+	requireCode(t, errs.Unauthenticated, err) // used
+	next, err := r.Refresh(laptop, s.RefreshToken)
+	require.NoError(t, err)
+	require.Equal(t, *s.Session.MfaAt, *next.Session.MfaAt)
+
+	for _, c := range []string{"x", "000000", strings.Repeat("9", 10<<20), "9AAA-AAAA-AAAA-AAAA", r.code(t, alice)} {
+		_, err := login("", c)
+		requireCode(t, errs.Unauthenticated, err)
+		r.forgive(t)
+	}
+	s, err = login("", " "+strings.ToLower(strings.ReplaceAll(alice.recovery[3], "-", " ")))
+	require.NoError(t, err)
+	require.NotNil(t, s.Session.MfaAt)
+	_, err = login("", alice.recovery[3])
+	requireCode(t, errs.Unauthenticated, err)
+	require.Equal(t, 1, r.audited(t, "RECOVERY_CODE_USED", `user_id = $1 AND resource_id = $1 AND details->>'left' = '9'`, alice.User.ID))
+	require.Equal(t, 25, r.audited(t, "MFA_CHALLENGE_FAILED", `user_id = $1 AND NOT success AND details->>'at' = 'login'`, alice.User.ID))
+	require.Equal(t, 25, r.audited(t, "LOGIN_FAILED", `user_id = $1 AND details->>'reason' = 'second_factor'`, alice.User.ID))
+}
+
+// forgive lifts pauses after failed sign-ins.
+func (r *rig) forgive(t *testing.T) {
+	t.Helper()
+	r.sql(t, `DELETE FROM login_throttles`)
+}
+
+// A step that was taken is taken no more, nor an older one: here, at login, and at whatever asks for a code.
+func TestSecondFactor_Replay(t *testing.T) {
+	r := newRig(t)
+	alice := r.enrol(t, r.user(t, "alice"))
+	older := r.code(t, alice)
+	r.pass(step)
+	require.NoError(t, r.StepUp(as(alice.Signed), r.code(t, alice)))
+	for name, c := range map[string]string{"Same": r.code(t, alice), "Older": older} {
+		require.Contains(t, failure(t, errs.BadUserInput, r.StepUp(as(alice.Signed), c)).Fields, "code", name)
+		_, err := r.Login(laptop, account.LoginInput{Login: "alice", Password: password, TOTPCode: c})
+		requireCode(t, errs.Unauthenticated, err)
+		requireCode(t, errs.BadUserInput, r.DisableTOTP(as(alice.Signed), password, c))
+		r.forgive(t)
+	}
+	r.pass(step)
+	require.NoError(t, r.StepUp(as(alice.Signed), r.code(t, alice)))
+}
+
+// atOnce runs do n times at the same time and counts the successes.
+func atOnce(n int, do func() error) int {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		good int
+	)
+	start := make(chan struct{})
+	for range n {
+		wg.Go(func() {
+			<-start
+			if do() == nil {
+				mu.Lock()
+				good++
+				mu.Unlock()
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	return good
+}
+
+func TestSecondFactor_OneCodeAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.config.Settings.LockoutFailures = 1000
+	var err error
+	r.Service, err = account.New(r.config)
+	require.NoError(t, err)
+	other, err := account.New(r.config) // another replica
+	require.NoError(t, err)
+	replicas := make(chan *account.Service, 16)
+	for range 8 {
+		replicas <- r.Service
+		replicas <- other
+	}
+	alice := r.enrol(t, r.user(t, "alice"))
+	code := r.code(t, alice)
+	login := func(in account.LoginInput) func() error {
+		return func() error {
+			_, err := (<-replicas).Login(laptop, in)
+			return err
+		}
+	}
+	refill := func() {
+		for range 8 {
+			replicas <- r.Service
+			replicas <- other
+		}
+	}
+	require.Equal(t, 1, atOnce(16, login(account.LoginInput{Login: "alice", Password: password, TOTPCode: code})))
+	refill()
+	require.Equal(t, 1, atOnce(16, login(account.LoginInput{Login: "alice", Password: password, RecoveryCode: alice.recovery[5]})))
+	refill()
+	r.pass(step)
+	code = r.code(t, alice)
+	require.Equal(t, 1, atOnce(16, func() error { return (<-replicas).StepUp(as(alice.Signed), code) }))
+	refill()
+	require.Equal(t, 1, atOnce(16, func() error { return (<-replicas).StepUp(as(alice.Signed), alice.recovery[6]) }))
+	require.Equal(t, 8, r.Count(t, `SELECT jsonb_array_length(recovery_codes) FROM users WHERE id = $1`, alice.User.ID))
+	require.Equal(t, 2, r.audited(t, "RECOVERY_CODE_USED", `user_id = $1`, alice.User.ID))
+
+	bob := r.user(t, "bob")
+	e, err := r.EnrollTOTP(as(bob), password)
+	require.NoError(t, err)
+	refill()
+	code = r.code(t, enrolled{secret: e.Secret})
+	require.Equal(t, 1, atOnce(16, func() error { _, err := (<-replicas).ConfirmTOTP(as(bob), code); return err }))
+	require.Equal(t, 1, r.audited(t, "MFA_ENROLLED", `user_id = $1`, bob.User.ID))
+}
+
+func TestStepUp(t *testing.T) {
+	r := newRig(t)
+	alice := r.enrol(t, r.user(t, "alice", "admin"))
+	bob := r.user(t, "bob")
+	assign := func(role string) error { _, err := r.AssignRole(as(alice.Signed), bob.User.ID, role); return err }
+	require.NoError(t, assign("auditor"), "confirming was giving it")
+	r.pass(10*time.Minute + time.Second)
+	requireCode(t, errs.StepUpRequired, assign("analyst"))
+	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND error_message = 'STEP_UP_REQUIRED'`, alice.User.ID))
+
+	next, err := r.Refresh(laptop, alice.RefreshToken)
+	require.NoError(t, err)
+	elsewhere, err := r.Login(from("198.51.100.9", "Phone"), account.LoginInput{Login: "alice", Password: password, RecoveryCode: alice.recovery[0]})
+	require.NoError(t, err)
+	r.pass(11 * time.Minute)
+	requireCode(t, errs.BadUserInput, r.StepUp(as(alice.Signed), r.wrong(t, alice)))
+	requireCode(t, errs.BadUserInput, r.StepUp(as(alice.Signed), ""))
+	requireCode(t, errs.StepUpRequired, assign("analyst"))
+	require.NoError(t, r.StepUp(as(alice.Signed), r.code(t, alice)))
+	require.NoError(t, assign("analyst"))
+	require.Equal(t, 1, r.audited(t, "STEP_UP_COMPLETED", `user_id = $1 AND session_id = $2`, alice.User.ID, alice.Session.ID))
+	require.False(t, r.wasRevoked(alice.User.ID), "open streams stay")
+	require.False(t, r.wasRevoked(alice.Session.ID))
+	_, err = r.AssignRole(as(next), bob.User.ID, "approver")
+	require.NoError(t, err, "the session it was refreshed into")
+	_, err = r.UnassignRole(as(elsewhere), bob.User.ID, "approver")
+	requireCode(t, errs.StepUpRequired, err) // another sign-in
+	require.NoError(t, r.StepUp(as(elsewhere), alice.recovery[1]), "a recovery code is as good")
+	_, err = r.UnassignRole(as(elsewhere), bob.User.ID, "approver")
+	require.NoError(t, err)
+
+	r.sql(t, `UPDATE sessions SET revoked_at = now(), is_active = FALSE WHERE family_id = $1`, elsewhere.Session.FamilyID)
+	_, err = r.AssignRole(as(elsewhere), bob.User.ID, "approver")
+	requireCode(t, errs.StepUpRequired, err)
+	requireCode(t, errs.Unauthenticated, r.StepUp(as(elsewhere), alice.recovery[2]))
+	r.sql(t, `UPDATE sessions SET mfa_at = now() + interval '1 hour' WHERE id = $1`, next.Session.ID)
+	_, err = r.AssignRole(as(next), bob.User.ID, "approver")
+	requireCode(t, errs.StepUpRequired, err) // a time to come is no time
+}
+
+// Wrong codes count like wrong passwords, one at a time: six digits cannot be guessed.
+func TestStepUp_Guessing(t *testing.T) {
+	r := newRig(t)
+	r.config.Settings.LockoutFailures = 5
+	r.config.Settings.LockoutBase, r.config.Settings.LockoutMax = time.Minute, time.Hour
+	var err error
+	r.Service, err = account.New(r.config)
+	require.NoError(t, err)
+	alice := r.enrol(t, r.user(t, "alice"))
+	bad := r.wrong(t, alice)
+	require.Zero(t, atOnce(40, func() error { return r.StepUp(as(alice.Signed), bad) }))
+	require.Equal(t, 5, r.audited(t, "MFA_CHALLENGE_FAILED", `user_id = $1 AND details->>'at' = 'stepUp'`, alice.User.ID), "the others were not judged")
+	for name, do := range map[string]func() error{
+		"StepUp":  func() error { return r.StepUp(as(alice.Signed), r.code(t, alice)) },
+		"Disable": func() error { return r.DisableTOTP(as(alice.Signed), password, r.code(t, alice)) },
+		"Confirm": func() error { _, err := r.ConfirmTOTP(as(alice.Signed), r.code(t, alice)); return err },
+		"Enrol":   func() error { _, err := r.EnrollTOTP(as(alice.Signed), password); return err },
+		"Login": func() error {
+			_, err := r.Login(laptop, account.LoginInput{Login: "alice", Password: password, TOTPCode: r.code(t, alice)})
+			return err
+		},
+	} {
+		require.NotZero(t, failure(t, errs.RateLimited, do()).RetryAfter, name)
+	}
+	r.pass(2 * time.Minute)
+	require.NoError(t, r.StepUp(as(alice.Signed), r.code(t, alice)), "a pause ends")
+}
+
+func TestDisableTOTP(t *testing.T) {
+	r := newRig(t)
+	alice := r.enrol(t, r.user(t, "alice"))
+	for name, in := range map[string][2]string{
+		"Password": {"not the password", r.code(t, alice)}, "Code": {password, r.wrong(t, alice)}, "NoCode": {password, ""}, "Recovery": {password, "0AAA-AAAA-AAAA-AAAA"},
+	} {
+		e := failure(t, errs.BadUserInput, r.DisableTOTP(as(alice.Signed), in[0], in[1]))
+		require.Contains(t, e.Fields, map[bool]string{true: "password", false: "code"}[name == "Password"], name)
+	}
+	require.Equal(t, 3, r.audited(t, "MFA_CHALLENGE_FAILED", `user_id = $1 AND details->>'at' = 'disableTotp'`, alice.User.ID))
+	r.forgive(t)
+	require.NoError(t, r.DisableTOTP(as(alice.Signed), password, alice.recovery[9]))
+	require.Equal(t, 1, r.audited(t, "MFA_REMOVED", `user_id = $1`, alice.User.ID))
+	require.Equal(t, 1, r.Count(t, `SELECT count(*) FROM users WHERE id = $1 AND totp_secret IS NULL AND totp_enabled_at IS NULL AND recovery_codes IS NULL AND totp_last_step = 0`, alice.User.ID))
+	require.Zero(t, r.Count(t, `SELECT count(*) FROM sessions WHERE user_id = $1 AND mfa_at IS NOT NULL`, alice.User.ID))
+	r.login(t, "alice")
+	require.NotEqual(t, alice.secret, r.enrol(t, alice.Signed).secret)
+}
+
+func TestSensitive_Required(t *testing.T) {
+	r := newRig(t)
+	bob := r.user(t, "bob")
+	_, err := r.AssignRole(testkit.As(r.admin), bob.User.ID, "auditor")
+	require.NoError(t, err, "nothing is asked of those who have none")
+	r.config.Settings.MFARequired = []string{"change_roles"}
+	r.Service, err = account.New(r.config)
+	require.NoError(t, err)
+	_, err = r.UnassignRole(testkit.As(r.admin), bob.User.ID, "auditor")
+	require.Equal(t, "ENROLLMENT", failure(t, errs.MFARequired, err).State)
+	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND error_message = 'MFA_REQUIRED'`, r.admin.UserID))
+	program := *r.admin
+	program.APIToken = true
+	_, err = r.UnassignRole(authz.With(laptop, &program), bob.User.ID, "auditor")
+	requireCode(t, errs.Forbidden, err)
+	r.enrol(t, account.Signed{Principal: r.admin})
+	_, err = r.UnassignRole(testkit.As(r.admin), bob.User.ID, "auditor")
+	require.NoError(t, err)
+}
+
+// Until they have a second factor, holders of a role that demands one may do nothing but get one.
+func TestMFARoles(t *testing.T) {
+	r := newRig(t)
+	r.config.Settings.MFARoles = []string{"auditor", "no such role"}
+	var err error
+	r.Service, err = account.New(r.config)
+	require.NoError(t, err)
+	alice := r.user(t, "alice", "auditor", "analyst")
+	r.sql(t, `UPDATE users SET is_superuser = TRUE WHERE id = $1`, alice.User.ID)
+	load := func() *authz.Principal {
+		t.Helper()
+		p, err := r.LoadPrincipal(context.Background(), alice.Session.ID)
+		require.NoError(t, err)
+		return p
+	}
+	p := load()
+	require.True(t, p.MustEnrol)
+	require.False(t, p.Superuser)
+	require.Empty(t, p.Permissions())
+	_, err = authz.Require(authz.With(laptop, p), "audit", "read")
+	require.Equal(t, "ENROLLMENT", failure(t, errs.MFARequired, err).State)
+	behind, err := r.LoadUserPrincipal(context.Background(), alice.User.ID)
+	require.NoError(t, err)
+	require.Empty(t, behind.Permissions())
+	require.False(t, behind.Superuser)
+	can, err := r.UserHasPermission(testkit.As(r.admin), alice.User.ID, "audit", "read")
+	require.NoError(t, err)
+	require.False(t, can)
+
+	alice.Principal = p
+	x := r.enrol(t, alice)
+	require.True(t, r.wasRevoked(alice.User.ID), "the principal without rights is forgotten")
+	p = load()
+	require.False(t, p.MustEnrol)
+	require.True(t, p.Superuser)
+	require.True(t, p.Holds("audit:read"))
+	e := failure(t, errs.FailedPrecondition, r.DisableTOTP(as(alice), password, r.code(t, x)))
+	require.Equal(t, "REQUIRED", e.State)
+	require.NoError(t, r.StepUp(as(alice), r.code(t, x)), "the refusal did not use the code up")
+	_, err = r.UnassignRole(testkit.As(r.admin), alice.User.ID, "auditor")
+	require.NoError(t, err)
+	require.NoError(t, r.DisableTOTP(as(alice), password, x.recovery[0]))
+	require.False(t, load().MustEnrol)
+	bob := r.user(t, "bob", "analyst")
+	p, err = r.LoadPrincipal(context.Background(), bob.Session.ID)
+	require.NoError(t, err)
+	require.False(t, p.MustEnrol)
+}
+
+// A secret opens for its own user only, and under its own key only.
+func TestSecondFactor_Sealed(t *testing.T) {
+	r := newRig(t)
+	alice, bob := r.enrol(t, r.user(t, "alice")), r.user(t, "bob")
+	r.sql(t, `UPDATE users SET (totp_secret, totp_enabled_at) = (SELECT totp_secret, totp_enabled_at FROM users WHERE username = 'alice') WHERE username = 'bob'`)
+	isFault := func(err error) {
+		t.Helper()
+		require.Error(t, err)
+		_, shown := errs.As(err)
+		require.False(t, shown, "%v", err)
+		require.NotContains(t, err.Error(), alice.secret)
+	}
+	isFault(r.StepUp(as(bob), r.code(t, alice)))
+	r.config.IdentityKey = []byte("another key of thirty-two bytes!")
+	var err error
+	r.Service, err = account.New(r.config)
+	require.NoError(t, err)
+	isFault(r.StepUp(as(alice.Signed), r.code(t, alice)))
+}
