@@ -23,6 +23,7 @@ type Principal struct {
 	SessionID uuid.UUID // login session; uuid.Nil for a system principal
 	Kind      enum.ActorKind
 	Superuser bool
+	APIToken  bool      // a program with a token, not a person at a login session
 	ExpiresAt time.Time // of the access token; zero for a system principal
 	perms     map[string]bool
 }
@@ -41,6 +42,19 @@ func NewSystem(name string, perms ...string) *Principal {
 func (p *Principal) AsAgent() *Principal {
 	q := *p
 	q.Kind = enum.ActorKindAgent
+	return &q
+}
+
+// Limited is p with what it has and is given here as well: the superuser bypass and permissions, never more than before.
+func (p *Principal) Limited(superuser bool, perms ...string) *Principal {
+	q := *p
+	q.Superuser = p.Superuser && superuser
+	q.perms = map[string]bool{}
+	for _, n := range perms {
+		if p.perms[n] {
+			q.perms[n] = true
+		}
+	}
 	return &q
 }
 
