@@ -268,9 +268,9 @@ func TestSetUserActive_Refused(t *testing.T) {
 	}
 	require.Equal(t, 2, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND details->>'operation' = 'setUserActive'`, alice.User.ID))
 
-	root := r.user(t, "root")
+	r.user(t, "root")
 	r.sql(t, `UPDATE users SET is_superuser = TRUE WHERE username = 'root'`)
-	root = r.login(t, "root")
+	root := r.login(t, "root")
 	_, err = r.SetUserActive(testkit.As(root.Principal), r.admin.UserID, false)
 	require.Equal(t, "LAST_ADMIN", failure(t, errs.FailedPrecondition, err).State, "not even by a superuser")
 	r.user(t, "second", "admin")

@@ -201,3 +201,18 @@ func TestCreateUser(t *testing.T) {
 	_, err = r.CreateUser(context.Background(), account.CreateUserInput{})
 	requireCode(t, errs.Unauthenticated, err)
 }
+
+// TestLongPasswords_NotHashed: with a context that has ended nothing can be hashed, and nothing is asked of it.
+func TestLongPasswords_NotHashed(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(testkit.As(r.admin))
+	cancel()
+	for _, long := range []string{strings.Repeat("x", 257), strings.Repeat("a Winded 0tter ", 1<<20)} {
+		_, err := r.CreateUser(ctx, account.CreateUserInput{Email: "a@example.org", Username: "abc", Password: long})
+		require.Contains(t, failure(t, errs.BadUserInput, err).Fields, "input.password")
+		_, err = r.Register(ctx, account.RegisterInput{Email: "a@example.org", Username: "abc", Password: long})
+		require.Contains(t, failure(t, errs.BadUserInput, err).Fields, "input.password")
+	}
+	_, err := r.CreateUser(ctx, account.CreateUserInput{Email: "a@example.org", Username: "abc", Password: password})
+	require.ErrorIs(t, err, context.Canceled, "a good one would be")
+}

@@ -283,9 +283,9 @@ func TestRoles_NoOneGrantsWhatTheyDoNotHold(t *testing.T) {
 	require.NoError(t, err, "what they hold they may take, whatever else the role allows")
 	require.NoError(t, r.DeleteRole(as, narrow.ID))
 
-	root := r.user(t, "root")
+	r.user(t, "root")
 	r.sql(t, `UPDATE users SET is_superuser = TRUE WHERE username = 'root'`)
-	root = r.login(t, "root")
+	root := r.login(t, "root")
 	wide, err := r.CreateRole(testkit.As(root.Principal), "wide", "", []string{"audit:read"})
 	require.NoError(t, err)
 	require.Equal(t, 1, r.audited(t, "SUPERUSER_BYPASS_USED", `user_id = $1 AND resource_id = $2`, root.User.ID, wide.ID))
