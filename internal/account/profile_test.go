@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,14 @@ func (r *rig) mailed(t *testing.T, user uuid.UUID) {
 	for _, kind := range []string{"RESET", "VERIFY"} {
 		r.sql(t, `INSERT INTO mailed_tokens (id, kind, user_id, created_at, expires_at) VALUES ($1, $2, $3, now(), now() + interval '1 hour')`, uid.New(uid.Session), kind, user)
 	}
+}
+
+// waiting returns once someone waits for a lock.
+func (r *rig) waiting(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return r.Count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 1
+	}, 10*time.Second, 5*time.Millisecond)
 }
 
 func TestUpdateUser_Own(t *testing.T) {
@@ -113,6 +122,37 @@ func TestUpdateUser_OwnRefused(t *testing.T) {
 	_, err = r.UpdateUser(testkit.As(alice.Principal), alice.Session.ID, account.UpdateUserInput{FullName: full})
 	require.Contains(t, failure(t, errs.BadUserInput, err).Fields, "id")
 	require.Equal(t, 4, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND details->>'operation' = 'updateUser'`, alice.User.ID))
+	require.Zero(t, r.audited(t, "USER_UPDATED", `TRUE`))
+}
+
+// TestUpdateUser_OwnMeanwhile: what happens to the account while its password is checked.
+func TestUpdateUser_OwnMeanwhile(t *testing.T) {
+	r := newRig(t)
+	alice := r.user(t, "alice", "analyst")
+	ctx := context.Background()
+	for _, c := range []struct {
+		name, meanwhile string
+		in              account.UpdateUserInput
+		code            errs.Code
+	}{
+		{"AnotherAddress", `UPDATE users SET email = 'moved@example.org' WHERE id = $1`, account.UpdateUserInput{Email: ptr("alice@example.org")}, errs.Conflict}, // was no change and would be one
+		{"SessionEnded", `UPDATE sessions SET is_active = FALSE, revoked_at = now() WHERE user_id = $1`, account.UpdateUserInput{Email: ptr("new@example.org"), Password: ptr(password)}, errs.Unauthenticated},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tx, err := r.DB.Pool.Begin(ctx)
+			require.NoError(t, err)
+			defer func() { _ = tx.Rollback(ctx) }()
+			_, err = tx.Exec(ctx, `SELECT FROM users WHERE id = $1 FOR UPDATE`, alice.User.ID)
+			require.NoError(t, err)
+			_, err = tx.Exec(ctx, c.meanwhile, alice.User.ID)
+			require.NoError(t, err)
+			done := make(chan error, 1)
+			go func() { done <- second(r.UpdateUser(testkit.As(alice.Principal), alice.User.ID, c.in)) }()
+			r.waiting(t)
+			require.NoError(t, tx.Commit(ctx))
+			requireCode(t, c.code, <-done)
+		})
+	}
 	require.Zero(t, r.audited(t, "USER_UPDATED", `TRUE`))
 }
 
@@ -353,6 +393,15 @@ func TestRightsOfTheMoment(t *testing.T) {
 			}
 		})
 	}
+	t.Run("NoSuperuserAnyMore", func(t *testing.T) {
+		r.user(t, "former")
+		r.sql(t, `UPDATE users SET is_superuser = TRUE WHERE username = 'former'`)
+		p := r.login(t, "former").Principal
+		require.True(t, p.Superuser)
+		r.sql(t, `UPDATE users SET is_superuser = FALSE WHERE username = 'former'`)
+		requireCode(t, errs.Forbidden, second(r.SetUserActive(testkit.As(p), alice.User.ID, false)))
+		requireCode(t, errs.Forbidden, second(r.CreateRole(testkit.As(p), "a role", "", nil)))
+	})
 	t.Run("NeverMore", func(t *testing.T) { // an API token has less than its owner
 		x := r.user(t, "limited", "admin").Principal
 		few := authz.NewUser(x.UserID, x.Username, x.SessionID, false, x.ExpiresAt, "roles:write", "tools:read")

@@ -202,6 +202,21 @@ func TestCreateUser(t *testing.T) {
 	requireCode(t, errs.Unauthenticated, err)
 }
 
+// TestCreateUser_Operator: whoever has the database at hand makes accounts of any role.
+func TestCreateUser_Operator(t *testing.T) {
+	r := newRig(t)
+	perms := []string{"system:register"}
+	for _, p := range authz.Permissions {
+		perms = append(perms, p.Name())
+	}
+	u, err := r.CreateUser(testkit.As(authz.NewSystem("system:operator", perms...)), account.CreateUserInput{Email: "ops@example.org", Username: "ops", Password: password, Roles: []string{"admin"}})
+	require.NoError(t, err)
+	require.Equal(t, 1, r.roles(t, u.ID))
+	require.Equal(t, 1, r.audited(t, "USER_CREATED", `actor_kind = 'SYSTEM' AND resource_id = $1`, u.ID))
+	_, err = r.CreateUser(testkit.As(authz.NewSystem("system:other", "users:write")), account.CreateUserInput{Email: "o@example.org", Username: "other", Password: password, Roles: []string{"admin"}})
+	requireCode(t, errs.Forbidden, err)
+}
+
 // TestLongPasswords_NotHashed: with a context that has ended nothing can be hashed, and nothing is asked of it.
 func TestLongPasswords_NotHashed(t *testing.T) {
 	r := newRig(t)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -306,9 +305,7 @@ func TestAssignRole_WhilePermissionsChange(t *testing.T) {
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() { done <- second(r.AssignRole(testkit.As(keeper.Principal), bob.User.ID, "approver")) }()
-	require.Eventually(t, func() bool {
-		return r.Count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 1
-	}, 10*time.Second, 5*time.Millisecond)
+	r.waiting(t)
 	require.NoError(t, tx.Commit(ctx))
 	requireCode(t, errs.Forbidden, <-done)
 	require.Zero(t, r.roles(t, bob.User.ID))
