@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -122,11 +123,11 @@ type CreateUserInput struct {
 	Roles                               []string
 }
 
-// CreateUser makes an account for somebody else. It needs users:write and everything the roles allow. FORBIDDEN;
-// BAD_USER_INPUT, for an unknown role too; CONFLICT when the e-mail address or the username is taken.
+// CreateUser makes an account for somebody else. It needs users:write and everything the roles allow; other roles than
+// the default one count as a change of roles. UNAUTHENTICATED; FORBIDDEN; BAD_USER_INPUT, for an unknown role too;
+// CONFLICT when the e-mail address or the username is taken, in any case; STEP_UP_REQUIRED and MFA_REQUIRED by setting.
 func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User, error) {
-	p, err := authz.Require(ctx, "users", "write")
-	if err != nil {
+	if _, err := authz.Require(ctx, "users", "write"); err != nil { // nobody else has a password hashed
 		return nil, s.refused(ctx, "createUser", "User", uuid.Nil, err)
 	}
 	names := in.Roles
@@ -140,7 +141,12 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 	if err != nil {
 		return nil, err
 	}
-	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err = s.administer(ctx, deed{"createUser", "users", "write", "User", uuid.Nil}, func(ctx context.Context, tx *uow.Tx, p *authz.Principal) error {
+		if !p.IsSystem() && slices.ContainsFunc(names, func(r string) bool { return r != authz.DefaultRole }) {
+			if err := s.sensitive(ctx, tx, "change_roles"); err != nil {
+				return err
+			}
+		}
 		roles, err := rolesByName(ctx, tx, names, "input.roles")
 		if err != nil {
 			return err
@@ -157,7 +163,7 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 		return nil
 	})
 	if err != nil {
-		return nil, s.refused(ctx, "createUser", "User", uuid.Nil, err)
+		return nil, err
 	}
 	return s.user(ctx, n.id)
 }

@@ -2,7 +2,6 @@ package account
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -20,15 +19,16 @@ import (
 
 // Bounds of a request about roles.
 const (
-	maxRoles    = 50
+	maxRoles    = 50  // given to one person at once
 	maxRoleName = 200 // bytes
 )
 
 // heldRole is a role with what it allows.
 type heldRole struct {
-	id      uuid.UUID
-	name    string
-	permits []string
+	id                uuid.UUID
+	name, description string
+	system            bool
+	permits           []string
 }
 
 // rolesByName reads and locks roles, in the order of their ids, so that what they allow stays until commit.
@@ -40,20 +40,46 @@ func rolesByName(ctx context.Context, tx *uow.Tx, names []string, field string) 
 			return nil, unknownRole(field)
 		}
 	}
-	rows, err := tx.PG.Query(ctx, `SELECT r.id, r.name, ARRAY(SELECT p.name FROM role_permissions rp JOIN permissions p ON p.id = rp.permission_id
-		WHERE rp.role_id = r.id ORDER BY p.name) FROM roles r WHERE r.name = ANY($1) ORDER BY r.id FOR NO KEY UPDATE OF r`, names)
+	roles, err := lockRoles(ctx, tx, `name = ANY($1) ORDER BY id FOR NO KEY UPDATE`, names)
+	if err == nil && len(roles) != len(names) {
+		err = unknownRole(field)
+	}
+	return roles, err
+}
+
+// lockRole reads and locks one role so that nobody is given it meanwhile. NOT_FOUND.
+func lockRole(ctx context.Context, tx *uow.Tx, id uuid.UUID) (heldRole, error) {
+	roles, err := lockRoles(ctx, tx, `id = $1 FOR UPDATE`, id)
+	if err != nil {
+		return heldRole{}, err
+	}
+	if len(roles) == 0 {
+		return heldRole{}, errs.Missing("role")
+	}
+	return roles[0], nil
+}
+
+// lockRoles locks, then reads: a statement that waited for the lock would still see what the role allowed when it began.
+func lockRoles(ctx context.Context, tx *uow.Tx, which string, arg any) ([]heldRole, error) {
+	rows, err := tx.PG.Query(ctx, `SELECT id FROM roles WHERE `+which, arg)
+	if err != nil {
+		return nil, fmt.Errorf("lock roles: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("lock roles: %w", err)
+	}
+	rows, err = tx.PG.Query(ctx, `SELECT r.id, r.name, r.description, r.is_system, ARRAY(SELECT p.name FROM role_permissions rp
+		JOIN permissions p ON p.id = rp.permission_id WHERE rp.role_id = r.id ORDER BY p.name) FROM roles r WHERE r.id = ANY($1) ORDER BY r.id`, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read roles: %w", err)
 	}
 	roles, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r heldRole, err error) {
-		err = row.Scan(&r.id, &r.name, &r.permits)
+		err = row.Scan(&r.id, &r.name, &r.description, &r.system, &r.permits)
 		return r, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read roles: %w", err)
-	}
-	if len(roles) != len(names) {
-		return nil, unknownRole(field)
 	}
 	return roles, nil
 }
@@ -78,15 +104,16 @@ func mayHandOut(tx *uow.Tx, p *authz.Principal, r heldRole) error {
 	return nil
 }
 
-// AssignRole gives a user a role, by its name; nothing happens when they have it. It needs roles:write and everything
-// the role allows, and of callers with a second factor a fresh one. FORBIDDEN; STEP_UP_REQUIRED; MFA_REQUIRED; NOT_FOUND;
-// BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for a user who is deactivated.
+// AssignRole gives a user a role, by its name; nothing happens when they have it. It needs roles:write, everything the
+// role allows and everything the user may do already, and of callers with a second factor a fresh one. FORBIDDEN;
+// STEP_UP_REQUIRED; MFA_REQUIRED; NOT_FOUND; BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for a user who is
+// deactivated.
 func (s *Service) AssignRole(ctx context.Context, userID uuid.UUID, role string) (*ent.User, error) {
-	return s.changeRole(ctx, "assignRole", userID, role, func(ctx context.Context, tx *uow.Tx, u person, r heldRole, has bool) error {
+	return s.changeRole(ctx, "assignRole", userID, role, func(ctx context.Context, tx *uow.Tx, u profile, r heldRole, has bool) error {
 		if has {
 			return nil
 		}
-		if !u.active {
+		if !u.active || u.erased {
 			return errs.InState(errs.FailedPrecondition, "INACTIVE", "This user is deactivated. Reactivate them before giving them a role.")
 		}
 		if err := tx.Role.UpdateOneID(r.id).AddUserIDs(u.id).Exec(ctx); err != nil {
@@ -97,11 +124,12 @@ func (s *Service) AssignRole(ctx context.Context, userID uuid.UUID, role string)
 	})
 }
 
-// UnassignRole takes a role from a user, by its name; nothing happens when they do not have it. It needs roles:write
-// and everything the role allows, and of callers with a second factor a fresh one. FORBIDDEN; STEP_UP_REQUIRED;
-// MFA_REQUIRED; NOT_FOUND; BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for the last active administrator.
+// UnassignRole takes a role from a user, by its name; nothing happens when they do not have it. It needs roles:write,
+// everything the role allows and everything the user may do, and of callers with a second factor a fresh one. FORBIDDEN;
+// STEP_UP_REQUIRED; MFA_REQUIRED; NOT_FOUND; BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for the last active
+// administrator.
 func (s *Service) UnassignRole(ctx context.Context, userID uuid.UUID, role string) (*ent.User, error) {
-	return s.changeRole(ctx, "unassignRole", userID, role, func(ctx context.Context, tx *uow.Tx, u person, r heldRole, has bool) error {
+	return s.changeRole(ctx, "unassignRole", userID, role, func(ctx context.Context, tx *uow.Tx, u profile, r heldRole, has bool) error {
 		if !has {
 			return nil
 		}
@@ -118,18 +146,14 @@ func (s *Service) UnassignRole(ctx context.Context, userID uuid.UUID, role strin
 	})
 }
 
-type roleChange func(ctx context.Context, tx *uow.Tx, u person, r heldRole, has bool) error
+type roleChange func(ctx context.Context, tx *uow.Tx, u profile, r heldRole, has bool) error
 
 // changeRole locks the role, then the user, always in this order, and makes the change.
 func (s *Service) changeRole(ctx context.Context, doing string, userID uuid.UUID, role string, change roleChange) (*ent.User, error) {
-	p, err := authz.Require(ctx, "roles", "write")
-	if err != nil {
-		return nil, s.refused(ctx, doing, "User", userID, err)
-	}
 	if err := uid.Check(userID, uid.User, "userId"); err != nil {
 		return nil, err
 	}
-	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err := s.administer(ctx, deed{doing, "roles", "write", "User", userID}, func(ctx context.Context, tx *uow.Tx, p *authz.Principal) error {
 		if err := s.sensitive(ctx, tx, "change_roles"); err != nil {
 			return err
 		}
@@ -140,21 +164,17 @@ func (s *Service) changeRole(ctx context.Context, doing string, userID uuid.UUID
 		if err := mayHandOut(tx, p, roles[0]); err != nil {
 			return err
 		}
-		u, err := lock(ctx, tx, userID)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return errs.Missing("user")
-		}
+		u, err := lockProfile(ctx, tx, userID)
 		if err != nil {
-			return fmt.Errorf("lock an account: %w", err)
+			return err
 		}
-		var has bool
-		if err := tx.PG.QueryRow(ctx, `SELECT EXISTS (SELECT FROM user_roles WHERE user_id = $1 AND role_id = $2)`, userID, roles[0].id).Scan(&has); err != nil {
-			return fmt.Errorf("read a user's roles: %w", err)
+		if err := outranks(tx, p, u, doing); err != nil {
+			return err
 		}
-		return change(ctx, tx, u, roles[0], has)
+		return change(ctx, tx, u, roles[0], slices.Contains(u.roles, roles[0].name))
 	})
 	if err != nil {
-		return nil, s.refused(ctx, doing, "User", userID, err)
+		return nil, err
 	}
 	return s.user(ctx, userID)
 }

@@ -104,7 +104,12 @@ func TestAssignRole_NoOneGrantsWhatTheyDoNotHold(t *testing.T) {
 	require.Equal(t, 10, r.audited(t, "PERMISSION_DENIED", `user_id = $1`, keeper.User.ID))
 	require.Zero(t, r.audited(t, "ROLE_ASSIGNED", `user_id = $1`, keeper.User.ID))
 	_, err = r.AssignRole(as, alice.User.ID, "approver")
-	require.NoError(t, err, "what they hold they may give")
+	requireCode(t, errs.Forbidden, err) // alice may do what the keeper may not
+	bob := r.user(t, "bob")
+	_, err = r.AssignRole(as, bob.User.ID, "approver")
+	require.NoError(t, err, "what they hold they may give to who may do no more")
+	_, err = r.UnassignRole(as, bob.User.ID, "approver")
+	require.NoError(t, err)
 
 	_, err = r.CreateUser(as, account.CreateUserInput{Email: "new@example.org", Username: "new", Password: password, Roles: []string{"approver", "admin"}})
 	requireCode(t, errs.Forbidden, err)
@@ -149,7 +154,7 @@ func TestUnassignRole_AdminsRemoveEachOther(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				_, err := r.UnassignRole(testkit.As(p), admins[(i+1)%len(admins)].UserID, "admin")
-				if err != nil && !errs.Is(err, errs.FailedPrecondition) {
+				if err != nil && !errs.Is(err, errs.FailedPrecondition) && !errs.Is(err, errs.Forbidden) { // forbidden to who is none any more
 					t.Errorf("unassign: %v", err)
 				}
 			})
@@ -195,4 +200,34 @@ func TestCreateUser(t *testing.T) {
 	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND details->>'operation' = 'createUser'`, alice.User.ID))
 	_, err = r.CreateUser(context.Background(), account.CreateUserInput{})
 	requireCode(t, errs.Unauthenticated, err)
+}
+
+// TestCreateUser_Operator: whoever has the database at hand makes accounts of any role.
+func TestCreateUser_Operator(t *testing.T) {
+	r := newRig(t)
+	perms := []string{"system:register"}
+	for _, p := range authz.Permissions {
+		perms = append(perms, p.Name())
+	}
+	u, err := r.CreateUser(testkit.As(authz.NewSystem("system:operator", perms...)), account.CreateUserInput{Email: "ops@example.org", Username: "ops", Password: password, Roles: []string{"admin"}})
+	require.NoError(t, err)
+	require.Equal(t, 1, r.roles(t, u.ID))
+	require.Equal(t, 1, r.audited(t, "USER_CREATED", `actor_kind = 'SYSTEM' AND resource_id = $1`, u.ID))
+	_, err = r.CreateUser(testkit.As(authz.NewSystem("system:other", "users:write")), account.CreateUserInput{Email: "o@example.org", Username: "other", Password: password, Roles: []string{"admin"}})
+	requireCode(t, errs.Forbidden, err)
+}
+
+// TestLongPasswords_NotHashed: with a context that has ended nothing can be hashed, and nothing is asked of it.
+func TestLongPasswords_NotHashed(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(testkit.As(r.admin))
+	cancel()
+	for _, long := range []string{strings.Repeat("x", 257), strings.Repeat("a Winded 0tter ", 1<<20)} {
+		_, err := r.CreateUser(ctx, account.CreateUserInput{Email: "a@example.org", Username: "abc", Password: long})
+		require.Contains(t, failure(t, errs.BadUserInput, err).Fields, "input.password")
+		_, err = r.Register(ctx, account.RegisterInput{Email: "a@example.org", Username: "abc", Password: long})
+		require.Contains(t, failure(t, errs.BadUserInput, err).Fields, "input.password")
+	}
+	_, err := r.CreateUser(ctx, account.CreateUserInput{Email: "a@example.org", Username: "abc", Password: password})
+	require.ErrorIs(t, err, context.Canceled, "a good one would be")
 }

@@ -2,8 +2,9 @@
 // hold, and the principal that all of it comes down to. Passwords and tokens themselves are package auth's.
 //
 // It refuses to tell whether an account exists: an unknown name, a wrong password, a deactivated and a locked account
-// get one answer in one time. No one grants what they do not hold, and the last administrator stays one. Every change
-// of a user's sessions or roles is made under a lock on the user's row, so that nothing slips past a revocation; no
+// get one answer in one time. No one grants what they do not hold or has power over who may do more, and the last
+// administrator stays one. Administrators act one after the other, by the rights that the rows give them at that moment.
+// Every change of a user's sessions or roles is made under a lock on the user's row, so that nothing slips past a revocation; no
 // lock is held while a password is hashed.
 //
 // A login session is a chain of rows, its family: a refresh replaces the newest by a successor. A refresh token works

@@ -17,6 +17,9 @@ const (
 	minUsername   = 3
 	maxUsername   = 64
 	maxFullName   = 200 // code points
+	// of roles
+	maxRoleName    = 64
+	maxDescription = 500 // code points
 )
 
 // NormalizeEmail gives the one stored form of an address: trimmed and in lower case. Only ASCII is taken (an
@@ -81,21 +84,50 @@ func NormalizeLogin(s string) (login string, isEmail, ok bool) {
 // may be empty. Control characters, line breaks and marks that turn the direction of writing are refused: a name
 // goes into mails and audit rows. BAD_USER_INPUT on field.
 func NormalizeFullName(field, s string) (string, error) {
-	if len(s) > 8*maxFullName {
-		return "", errs.Input(field, "The name is longer than %d characters.", maxFullName)
+	return line(field, "name", s, maxFullName)
+}
+
+// NormalizeDescription does the same for what is said of a role, in up to 500 characters. BAD_USER_INPUT on field.
+func NormalizeDescription(field, s string) (string, error) {
+	return line(field, "description", s, maxDescription)
+}
+
+// line is one line of text in any script, of at most limit code points.
+func line(field, what, s string, limit int) (string, error) {
+	if len(s) > 8*limit {
+		return "", errs.Input(field, "The %s is longer than %d characters.", what, limit)
 	}
 	if !utf8.ValidString(s) {
-		return "", errs.Input(field, "The name is not valid text.")
+		return "", errs.Input(field, "The %s is not valid text.", what)
 	}
 	for _, r := range s {
 		joiner := r == '\u200c' || r == '\u200d' // needed in Persian and in Indic scripts
 		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs) || unicode.Is(unicode.Cf, r) && !joiner {
-			return "", errs.Input(field, "The name holds a control character.")
+			return "", errs.Input(field, "The %s holds a control character.", what)
 		}
 	}
 	s = norm.NFC.String(strings.Join(strings.Fields(s), " "))
-	if utf8.RuneCountInString(s) > maxFullName {
-		return "", errs.Input(field, "The name is longer than %d characters.", maxFullName)
+	if utf8.RuneCountInString(s) > limit {
+		return "", errs.Input(field, "The %s is longer than %d characters.", what, limit)
+	}
+	return s, nil
+}
+
+// NormalizeRoleName gives the one stored form of a role's name: 1 to 64 ASCII letters, digits, spaces, dots,
+// underscores and hyphens, in lower case, a letter or digit at both ends, single spaces. In other scripts a role could
+// look like a seeded one. BAD_USER_INPUT on field.
+func NormalizeRoleName(field, s string) (string, error) {
+	if n := len(s); n == 0 || n > maxRoleName {
+		return "", errs.Input(field, "The role's name needs 1 to %d characters.", maxRoleName)
+	}
+	s = lowerASCII(s)
+	for i := range len(s) {
+		if !alnum(s[i]) && strings.IndexByte(" ._-", s[i]) < 0 {
+			return "", errs.Input(field, "The role's name may hold letters a to z, digits, spaces, dots, underscores and hyphens.")
+		}
+	}
+	if !alnum(s[0]) || !alnum(s[len(s)-1]) || strings.Contains(s, "  ") {
+		return "", errs.Input(field, "The role's name begins and ends with a letter or a digit and has single spaces.")
 	}
 	return s, nil
 }

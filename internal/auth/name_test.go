@@ -68,6 +68,31 @@ func TestNormalizeFullName(t *testing.T) {
 	}
 }
 
+func TestNormalizeRoleName(t *testing.T) {
+	for in, want := range map[string]string{"A": "a", "Night Watch": "night watch", "a.b_c-9": "a.b_c-9", strings.Repeat("X", 64): strings.Repeat("x", 64)} {
+		got, err := NormalizeRoleName("name", in)
+		require.NoError(t, err, in)
+		require.Equal(t, want, got)
+	}
+	for _, in := range []string{
+		"", " ", " x", "x ", "a  b", "-x", "x.", "\u0430dmin", "adm\u200bin", "\uff41dmin", "\u212aeeper", "admin\n", "admin\x00", "a\tb",
+		"system:x", "a/b", "<b>x</b>", "a\u00a0b", "\xff", strings.Repeat("x", 65), strings.Repeat("x", 10<<20),
+	} {
+		_, err := NormalizeRoleName("input.name", in)
+		refuses(t, err, "input.name")
+	}
+}
+
+func TestNormalizeDescription(t *testing.T) {
+	got, err := NormalizeDescription("description", "  Looks   on. ")
+	require.NoError(t, err)
+	require.Equal(t, "Looks on.", got)
+	for _, in := range []string{"a\r\nb", "a\x00", "\u202ea", "\xff", strings.Repeat("x", 501), strings.Repeat("x", 10<<20)} {
+		_, err := NormalizeDescription("input.description", in)
+		refuses(t, err, "input.description")
+	}
+}
+
 func TestNormalizeLogin(t *testing.T) {
 	for in, want := range map[string]struct {
 		login   string
@@ -99,6 +124,11 @@ func FuzzNormalize(f *testing.F) {
 			require.NoError(t, err)
 			require.Equal(t, u, again)
 			require.NotContains(t, u, "@", "a username is never taken for an e-mail address")
+		}
+		if n, err := NormalizeRoleName("f", s); err == nil {
+			again, err := NormalizeRoleName("f", n)
+			require.NoError(t, err)
+			require.Equal(t, n, again)
 		}
 		if n, err := NormalizeFullName("f", s); err == nil {
 			require.True(t, utf8.ValidString(n))

@@ -46,6 +46,19 @@ func (p *Principal) AsAgent() *Principal {
 	return &q
 }
 
+// Limited is p with what it has and is given here as well: the superuser bypass and permissions, never more than before.
+func (p *Principal) Limited(superuser bool, perms ...string) *Principal {
+	q := *p
+	q.Superuser = p.Superuser && superuser
+	q.perms = map[string]bool{}
+	for _, n := range perms {
+		if p.perms[n] {
+			q.perms[n] = true
+		}
+	}
+	return &q
+}
+
 func set(names []string) map[string]bool {
 	m := make(map[string]bool, len(names))
 	for _, n := range names {
