@@ -85,6 +85,9 @@ type times struct{ http, socket, stream time.Duration }
 // measure makes a change and waits until it has come everywhere: outcome is what the privileged query then gives.
 func measure(tb testing.TB, probes []*probe, outcome string, change func()) (t times) {
 	tb.Helper()
+	for _, p := range probes {
+		p.at.ok(tb, privileged, nil, nil) // the replica has just read what it must forget
+	}
 	start := time.Now()
 	change()
 	for waiting := probes; len(waiting) > 0; {

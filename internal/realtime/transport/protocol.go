@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -100,7 +101,11 @@ func (c *conn) refuse(err error) {
 		}
 	}
 	if !c.isClosing() {
-		c.s.cfg.Log.Error("connection_init failed", "request_id", authz.RequestFrom(c.ctx).ID, "error", err)
+		level := slog.LevelError
+		if ok {
+			level = slog.LevelWarn // told in a sentence, as over HTTP: the database is away, and all clients come back
+		}
+		c.s.cfg.Log.Log(c.ctx, level, "connection_init failed", "request_id", authz.RequestFrom(c.ctx).ID, "error", err)
 	}
 	c.close(closeTryAgain, unsure)
 }
