@@ -34,7 +34,7 @@ func (s *Service) Refresh(ctx context.Context, token string) (Signed, error) {
 		return Signed{}, err
 	}
 	var owner uuid.UUID
-	err = s.cfg.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1`, hash).Scan(&owner)
+	err = s.cfg.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1 AND kind = 'INTERACTIVE'`, hash).Scan(&owner)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Signed{}, badRefresh()
 	}

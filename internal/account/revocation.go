@@ -171,7 +171,7 @@ const (
 func (s *Service) Prune(ctx context.Context) error {
 	return s.cfg.Store.Do(asSystem(ctx), func(ctx context.Context, tx *uow.Tx) error {
 		_, err := tx.PG.Exec(ctx, `DELETE FROM revocations WHERE id IN (SELECT id FROM revocations
-			WHERE at < clock_timestamp() - $1::interval ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keepRevocations, pruneRows)
+			WHERE at < clock_timestamp() - $1::interval ORDER BY at LIMIT $2)`, keepRevocations, pruneRows)
 		if err != nil {
 			return fmt.Errorf("delete old revocations: %w", err)
 		}
