@@ -22,25 +22,36 @@ const permissionsOf = `ARRAY(SELECT DISTINCT p.name FROM user_roles ur JOIN role
 const mustEnrol = `u.totp_enabled_at IS NULL AND EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id AND r.name = ANY($2))`
 
 // A session that a refresh replaced stands until its access tokens have expired, which its expires_at was cut to.
-const loadPrincipal = `SELECT u.id, u.username::text, u.is_superuser, s.expires_at, ` + mustEnrol + `, ` + permissionsOf + `
-	FROM sessions s JOIN users u ON u.id = s.user_id
-	WHERE s.id = $1 AND s.kind = 'INTERACTIVE' AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $3
+const (
+	loadPrincipal = principals + `s.id = $1` + stands
+	standing      = principals + `s.id = ANY($1)` + stands
+	principals    = `SELECT s.id, u.id, u.username::text, u.is_superuser, s.expires_at, ` + mustEnrol + `, ` + permissionsOf + `
+	FROM sessions s JOIN users u ON u.id = s.user_id WHERE `
+	stands = ` AND s.kind = 'INTERACTIVE' AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $3
 	  AND u.is_active AND u.erased_at IS NULL AND (u.tokens_valid_after IS NULL OR s.created_at >= u.tokens_valid_after)`
+)
+
+// scanPrincipal reads a row of principals.
+func scanPrincipal(row pgx.Row) (*authz.Principal, error) {
+	var (
+		session, user    uuid.UUID
+		username         string
+		superuser, enrol bool
+		expires          time.Time
+		permits          []string
+	)
+	if err := row.Scan(&session, &user, &username, &superuser, &expires, &enrol, &permits); err != nil {
+		return nil, err
+	}
+	return principal(user, username, session, superuser, expires, enrol, permits), nil
+}
 
 // LoadPrincipal reads who a login session belongs to and what their roles allow, in one statement: it is an
 // auth.LoadFunc. ExpiresAt is the session's. Who must enrol a second factor first gets no rights. UNAUTHENTICATED when
 // the session or its user does not stand.
 func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*authz.Principal, error) {
-	var (
-		userID    uuid.UUID
-		username  string
-		superuser bool
-		expires   time.Time
-		enrol     bool
-		permits   []string
-	)
 	now := s.now()
-	err := s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, s.cfg.Settings.MFARoles, now).Scan(&userID, &username, &superuser, &expires, &enrol, &permits)
+	p, err := scanPrincipal(s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, s.cfg.Settings.MFARoles, now))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
 	}
@@ -48,7 +59,7 @@ func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*auth
 		return nil, fmt.Errorf("load a principal: %w", err)
 	}
 	s.touches.session(sessionID, now)
-	return principal(userID, username, sessionID, superuser, expires, enrol, permits), nil
+	return p, nil
 }
 
 // LoadUserPrincipal reads what an active user may do, for work that goes on in the background on their behalf. It has

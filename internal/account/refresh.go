@@ -34,7 +34,7 @@ func (s *Service) Refresh(ctx context.Context, token string) (Signed, error) {
 		return Signed{}, err
 	}
 	var owner uuid.UUID
-	err = s.cfg.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1`, hash).Scan(&owner)
+	err = s.cfg.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1 AND kind = 'INTERACTIVE'`, hash).Scan(&owner)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Signed{}, badRefresh()
 	}
@@ -75,6 +75,7 @@ type login struct {
 	replacedBy         *uuid.UUID
 	active             bool
 	createdAt          time.Time
+	begun              time.Time // the family's first session was
 	expiresAt          time.Time
 	revokedAt          *time.Time
 	mfaAt              *time.Time
@@ -83,12 +84,12 @@ type login struct {
 }
 
 const loginColumns = `SELECT id, user_id, family_id, replaced_by, is_active, created_at, expires_at, revoked_at, mfa_at, refresh_token,
-	coalesce(ip_address, ''), coalesce(user_agent, '') FROM sessions`
+	coalesce(ip_address, ''), coalesce(user_agent, ''), coalesce((SELECT f.created_at FROM sessions f WHERE f.id = s.family_id), created_at) FROM sessions s`
 
 func scanLogin(row pgx.Row) (login, error) {
 	var l login
 	err := row.Scan(&l.id, &l.userID, &l.family, &l.replacedBy, &l.active, &l.createdAt, &l.expiresAt, &l.revokedAt, &l.mfaAt, &l.refreshHash,
-		&l.device.ip, &l.device.userAgent)
+		&l.device.ip, &l.device.userAgent, &l.begun)
 	return l, err
 }
 
@@ -100,14 +101,14 @@ func (s *Service) rotate(ctx context.Context, tx *uow.Tx, u person, l login, tok
 		return s.refuseRefresh(tx, u, l, "revoked")
 	case l.replacedBy != nil:
 		return s.repeat(ctx, tx, u, l, token)
-	case !l.active || !now.Before(l.expiresAt):
+	case !l.active || !now.Before(l.expiresAt) || !now.Before(s.ends(now, l.begun)):
 		return s.refuseRefresh(tx, u, l, "expired")
 	case !u.active:
 		return s.refuseRefresh(tx, u, l, "inactive")
 	case u.validAfter != nil && l.createdAt.Before(*u.validAfter):
 		return s.refuseRefresh(tx, u, l, "cut_off")
 	}
-	next := link{id: uid.New(uid.Session), family: l.family, mfaAt: l.mfaAt}
+	next := link{id: uid.New(uid.Session), family: l.family, begun: l.begun, mfaAt: l.mfaAt}
 	o, err := s.open(ctx, tx, u.id, s.successor(token, next.id), next)
 	if err != nil {
 		return opened{}, err
@@ -147,14 +148,21 @@ func (s *Service) repeat(ctx context.Context, tx *uow.Tx, u person, l login, tok
 		return opened{}, fmt.Errorf("note an access token: %w", err)
 	}
 	tx.Audit(refreshEntry(u, next.id, map[string]any{"repeated": true}))
+	if next.expiresAt.Before(expires) {
+		expires = next.expiresAt
+	}
 	return opened{next.id, access, refresh, expires}, nil
 }
 
-// reused ends the family of a token that was used before: one of the two who hold it is a thief.
+// reused ends the family of a token that was used before: one of the two who hold it is a thief. Of a family that has
+// ended it is one more token that is refused.
 func (s *Service) reused(ctx context.Context, tx *uow.Tx, u person, l login) (opened, error) {
 	ended, err := s.endFamily(ctx, tx, l.family, "refresh token reused")
 	if err != nil {
 		return opened{}, err
+	}
+	if ended == 0 {
+		return s.refuseRefresh(tx, u, l, "ended")
 	}
 	tx.Audit(audit.Entry{
 		Action: enum.AuditActionTokenReuseDetected, Resource: "Session", ResourceID: l.id, SessionID: l.id, ActorID: u.id, ActorName: u.username,
@@ -189,32 +197,22 @@ func (s *Service) successor(token string, id uuid.UUID) string {
 	return auth.RefreshPrefix + base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
-// Networks within which an address counts as the same place: what providers give a household or an office.
-const (
-	sameBits4 = 24
-	sameBits6 = 56
-)
-
-// same says whether two requests look like one device's: the same client software from the same network.
+// same says whether two requests within the grace window look like one device's, the same address
+// family and the same client software. Not the same network: behind carriers' gateways and relays two tabs of one
+// browser may have different addresses, and their user must not be signed out. A thief who is that quick gains little:
+// they and the user then hold one successor, and the first of them to use it exposes the other.
 func (d device) same(o device) bool {
-	if d.userAgent != o.userAgent {
-		return false
+	return d.userAgent == o.userAgent && addressFamily(d.ip) == addressFamily(o.ip)
+}
+
+// addressFamily is 4 or 6, and 0 for what is no address.
+func addressFamily(ip string) int {
+	a, err := netip.ParseAddr(ip)
+	switch {
+	case err != nil:
+		return 0
+	case a.Unmap().Is4():
+		return 4
 	}
-	if d.ip == o.ip {
-		return true
-	}
-	a, err := netip.ParseAddr(d.ip)
-	if err != nil {
-		return false
-	}
-	b, err := netip.ParseAddr(o.ip)
-	if err != nil {
-		return false
-	}
-	a, b = a.Unmap().WithZone(""), b.Unmap().WithZone("")
-	bits := sameBits6
-	if a.Is4() {
-		bits = sameBits4
-	}
-	return netip.PrefixFrom(a, bits).Contains(b)
+	return 6
 }

@@ -94,7 +94,7 @@ func TestRefresh_Grace(t *testing.T) {
 		"TooLate":             {10 * time.Second, laptop, false, false},
 		"NeighbouringAddress": {0, from("192.0.2.200", "Firefox"), false, true},
 		"MappedAddress":       {0, from("::ffff:192.0.2.7", "Firefox"), false, true},
-		"OtherNetwork":        {0, from("198.51.100.7", "Firefox"), false, false},
+		"OtherNetwork":        {0, from("198.51.100.7", "Firefox"), false, true},
 		"OtherFamily":         {0, from("2001:db8::7", "Firefox"), false, false},
 		"NoAddress":           {0, from("", "Firefox"), false, false},
 		"OtherClient":         {0, from("192.0.2.7", "curl"), false, false},

@@ -18,19 +18,20 @@ import (
 	"cdsa.dev/cdsa/internal/uow"
 )
 
-// endFamily revokes every session of a family that is not revoked yet and tells the replicas. It returns how many of
-// them could still be used.
+// endFamily revokes what can still be used of a family and tells the replicas. It returns how many sessions were in
+// use: one, or none when the family had ended.
 func (s *Service) endFamily(ctx context.Context, tx *uow.Tx, family uuid.UUID, reason string) (int, error) {
 	return s.end(ctx, tx, reason, `family_id = $1`, family)
 }
 
-// end revokes the sessions that meet the condition on $1. Callers hold the lock on their user.
+// end revokes the sessions that meet the condition on $1 and could still be used: not the thousands that a long family
+// leaves behind. Callers hold the lock on their user.
 func (s *Service) end(ctx context.Context, tx *uow.Tx, reason, condition string, args ...any) (int, error) {
 	now := s.now()
 	n := len(args)
 	// is_active in RETURNING is the new value; the joined row has the old one.
 	rows, err := tx.PG.Query(ctx, fmt.Sprintf(`UPDATE sessions s SET is_active = FALSE, revoked_at = $%[2]d, revoke_reason = $%[3]d
-		FROM (SELECT id, is_active, expires_at FROM sessions WHERE %[1]s AND revoked_at IS NULL ORDER BY id FOR UPDATE) old
+		FROM (SELECT id, is_active, expires_at FROM sessions WHERE %[1]s AND revoked_at IS NULL AND (is_active OR expires_at > $%[2]d) ORDER BY id FOR UPDATE) old
 		WHERE s.id = old.id RETURNING s.id, old.is_active, old.expires_at`, condition, n+1, n+2), append(args, now, reason)...)
 	if err != nil {
 		return 0, fmt.Errorf("revoke login sessions: %w", err)

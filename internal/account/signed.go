@@ -12,8 +12,10 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/ent/session"
+	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/auth"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/uid"
 	"cdsa.dev/cdsa/internal/uow"
 )
@@ -65,15 +67,30 @@ func lock(ctx context.Context, tx *uow.Tx, userID uuid.UUID) (person, error) {
 type link struct {
 	id     uuid.UUID
 	family uuid.UUID
+	begun  time.Time // when the family was: its sign-in
 	mfaAt  *time.Time
+}
+
+// ends is when a session of a family that began then ends if it was refreshed now: it lives SessionTTL without a
+// refresh, and SessionMaxAge in all.
+func (s *Service) ends(now, begun time.Time) time.Time {
+	idle, absolute := now.Add(s.cfg.SessionTTL), begun.Add(s.cfg.Settings.SessionMaxAge)
+	if absolute.Before(idle) {
+		return absolute
+	}
+	return idle
 }
 
 // open inserts a session with the given refresh token and signs its access token.
 func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refresh string, l link) (opened, error) {
 	now := s.now()
+	ends := s.ends(now, l.begun)
 	access, jti, expires, err := s.cfg.Tokens.Issue(userID, l.id, now)
 	if err != nil {
 		return opened{}, err
+	}
+	if ends.Before(expires) { // the session's end is the token's, whatever the token says
+		expires = ends
 	}
 	hash, err := auth.HashRefreshToken(refresh)
 	if err != nil {
@@ -81,7 +98,7 @@ func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refres
 	}
 	d := deviceOf(ctx)
 	err = tx.Session.Create().SetID(l.id).SetCreatedAt(now).SetUserID(userID).SetFamilyID(l.family).SetNillableMfaAt(l.mfaAt).
-		SetToken(auth.HashTokenID(jti)).SetRefreshToken(hash).SetExpiresAt(now.Add(s.cfg.SessionTTL)).SetLastActivity(now).
+		SetToken(auth.HashTokenID(jti)).SetRefreshToken(hash).SetExpiresAt(ends).SetLastActivity(now).
 		SetNillableIPAddress(optional(d.ip)).SetNillableUserAgent(optional(d.userAgent)).Exec(asSystem(ctx))
 	if err != nil {
 		return opened{}, fmt.Errorf("open a login session: %w", err)
@@ -89,15 +106,51 @@ func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refres
 	return opened{l.id, access, refresh, expires}, nil
 }
 
-// openFirst begins a new family; mfaAt is when a second factor was given.
+// openFirst begins a new family; mfaAt is when a second factor was given. When the user has as many as they may, the
+// ones used longest ago end. Callers hold the lock on the user, or make the user in this unit of work.
 func (s *Service) openFirst(ctx context.Context, tx *uow.Tx, userID uuid.UUID, mfaAt *time.Time) (opened, error) {
 	refresh, _, err := auth.NewRefreshToken()
 	if err != nil {
 		return opened{}, err
 	}
+	if err := s.makeRoom(ctx, tx, userID); err != nil {
+		return opened{}, err
+	}
 	id := uid.New(uid.Session)
-	return s.open(ctx, tx, userID, refresh, link{id: id, family: id, mfaAt: mfaAt})
+	return s.open(ctx, tx, userID, refresh, link{id: id, family: id, begun: s.now(), mfaAt: mfaAt})
 }
+
+// makeRoom ends a user's least recently used families until there is room for one more. API tokens take none.
+func (s *Service) makeRoom(ctx context.Context, tx *uow.Tx, userID uuid.UUID) error {
+	rows, err := tx.PG.Query(ctx, `SELECT family_id FROM sessions WHERE user_id = $1 AND is_active AND kind = 'INTERACTIVE' AND revoked_at IS NULL AND expires_at > $2
+		ORDER BY coalesce(last_activity, created_at) DESC, id DESC OFFSET $3`, userID, s.now(), s.cfg.Settings.MaxSessions-1)
+	if err != nil {
+		return fmt.Errorf("count login sessions: %w", err)
+	}
+	families, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return fmt.Errorf("count login sessions: %w", err)
+	}
+	if len(families) == 0 {
+		return nil
+	}
+	var username string
+	if err := tx.PG.QueryRow(ctx, `SELECT username::text FROM users WHERE id = $1`, userID).Scan(&username); err != nil {
+		return fmt.Errorf("read a user: %w", err)
+	}
+	ended, err := s.end(ctx, tx, tooMany, `family_id = ANY($1)`, families)
+	if err != nil {
+		return err
+	}
+	tx.Audit(audit.Entry{
+		Action: enum.AuditActionSessionRevoked, Resource: "User", ResourceID: userID, ActorID: userID, ActorName: username,
+		Details: map[string]any{"ended": ended, "own": true, "reason": tooMany},
+	})
+	return nil
+}
+
+// tooMany is why makeRoom ended a session.
+const tooMany = "too many sessions"
 
 // signed reads back what was committed, through the root client, so that edges can be followed.
 func (s *Service) signed(ctx context.Context, o opened) (Signed, error) {

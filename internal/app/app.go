@@ -26,6 +26,7 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	_ "cdsa.dev/cdsa/ent/runtime" // the policies
+	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/config"
 	"cdsa.dev/cdsa/internal/event"
 	"cdsa.dev/cdsa/internal/fact"
@@ -217,6 +218,10 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 		a.every(background, &wg, 2*time.Second, "documents", a.documents.Sweep)
 	}
 	a.every(background, &wg, time.Second, "last activity", a.accounts.Sweep) // what this replica has seen, workers or not
+	a.every(background, &wg, time.Minute, "ended sessions", a.accounts.Prune)
+	wg.Go(func() {
+		a.accounts.Watch(background, account.Watcher{Changed: func(ids []uuid.UUID) { a.revoked(ids...) }, Anything: a.revokedAny, Blind: a.streams.Suspend})
+	})
 
 	tuneGC()
 	time.AfterFunc(trimAfter, trim)
@@ -288,7 +293,7 @@ func (a *App) hearSignals() (stop func(), err error) {
 			}
 		})
 	}
-	stopRevoked, err := on(fact.Revoked, a.revoked)
+	stopRevoked, err := on(fact.Revoked, func(id uuid.UUID) { a.revoked(id) })
 	if err != nil {
 		return nil, fmt.Errorf("listen for revocations: %w", err)
 	}

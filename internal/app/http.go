@@ -18,7 +18,7 @@ import (
 func (a *App) openHTTP(version string) error {
 	l, s := a.cfg.Limits, a.cfg.Server
 	a.streams = transport.New(transport.Config{
-		Hub: a.hub, Init: a.initSocket, Origins: s.AllowedOrigins, Log: a.log, InitTimeout: l.InitTimeout, Heartbeat: l.Heartbeat,
+		Hub: a.hub, Init: a.initSocket, Standing: a.accounts.Standing, Origins: s.AllowedOrigins, Log: a.log, InitTimeout: l.InitTimeout, Heartbeat: l.Heartbeat,
 		KeepAlive: l.SSEKeepAlive, MaxOperations: l.SocketOps, MaxMessage: int64(l.Message), MaxBody: int64(l.Body),
 	})
 	settings := gqlhttp.DefaultSettings()

@@ -161,16 +161,6 @@ func (a *App) openIdentity() error {
 	return nil
 }
 
-// revoked makes this replica forget what it knows of a user or a login session and ends what they have open.
-func (a *App) revoked(id uuid.UUID) {
-	a.principals.Forget(id)
-	a.principals.ForgetUser(id)
-	if a.streams != nil {
-		a.streams.Revoke(id)
-		a.streams.RevokeUser(id)
-	}
-}
-
 // openWork makes models, tools, documents, approvals and turns.
 func (a *App) openWork(context.Context) error {
 	var err error

@@ -38,7 +38,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string) (*authz
 		return nil, refused("session of another user")
 	}
 	q := *p
-	q.ExpiresAt = c.ExpiresAt
+	if q.ExpiresAt.IsZero() || c.ExpiresAt.Before(q.ExpiresAt) { // whichever ends first, the session or the token
+		q.ExpiresAt = c.ExpiresAt
+	}
 	return &q, nil
 }
 

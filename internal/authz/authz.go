@@ -5,6 +5,7 @@ package authz
 import (
 	"context"
 	"maps"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,21 @@ func (p *Principal) Permissions() []string {
 		return []string{}
 	}
 	return slices.Sorted(maps.Keys(p.perms))
+}
+
+// SameRights says whether p and q are one person in one session who may do the same; the tokens they came with may
+// expire at different times. Every field counts that is not excepted here, so that a new one cannot be forgotten.
+func (p *Principal) SameRights(q *Principal) bool {
+	if p == nil || q == nil {
+		return p == q
+	}
+	if !maps.Equal(p.perms, q.perms) {
+		return false
+	}
+	a, b := *p, *q
+	a.perms, b.perms = nil, nil
+	a.ExpiresAt, b.ExpiresAt = time.Time{}, time.Time{}
+	return reflect.DeepEqual(a, b)
 }
 
 // IsSystem says whether p is a background worker.

@@ -146,8 +146,10 @@ func keepByHand(next schema.Differ) schema.Differ {
 	})
 }
 
-// byHand are indexes that ent's schema cannot express: those of join tables.
-var byHand = map[string]bool{"user_roles_role_id": true, "role_permissions_permission_id": true}
+// byHand are indexes that ent's schema cannot express: those of join tables, and partial ones.
+var byHand = map[string]bool{
+	"user_roles_role_id": true, "role_permissions_permission_id": true, "sessions_in_use": true, "sessions_ended": true,
+}
 
 func keepIndexes(changes []as.Change) []as.Change {
 	var out []as.Change

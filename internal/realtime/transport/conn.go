@@ -298,8 +298,14 @@ func (c *conn) expire() {
 	c.close(closeForbidden, "The access token has expired. Refresh it and connect again.")
 }
 
+const changed = "The session has ended or its rights have changed. Connect again."
+
 func (c *conn) revoke() {
-	c.close(closeForbidden, "The session has ended or its rights have changed. Connect again.")
+	c.close(closeForbidden, changed)
+}
+
+func (c *conn) suspend() {
+	c.close(closeTryAgain, unsure)
 }
 
 func (c *conn) shutdown() {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -68,8 +69,12 @@ func (c *conn) init(payload map[string]any) {
 	if p != nil && !p.ExpiresAt.IsZero() {
 		c.expires.Store(p.ExpiresAt.UnixNano())
 	}
+	holds, err := c.s.adopt(c.ctx, c, p, judged)
 	switch {
-	case !c.s.adopt(c, p, judged):
+	case err != nil:
+		c.refuse(err)
+		return
+	case !holds:
 		c.revoke()
 		return
 	case c.expired(time.Now()):
@@ -80,6 +85,8 @@ func (c *conn) init(payload map[string]any) {
 	c.ready.Store(true)
 	c.write(wire.Ack)
 }
+
+const unsure = "The server cannot check the token now. Try again in a few seconds."
 
 // refuse ends a connection whose connection_init failed: with 4403 for the client's fault, or with a code after which
 // clients try again for ours.
@@ -94,9 +101,13 @@ func (c *conn) refuse(err error) {
 		}
 	}
 	if !c.isClosing() {
-		c.s.cfg.Log.Error("connection_init failed", "request_id", authz.RequestFrom(c.ctx).ID, "error", err)
+		level := slog.LevelError
+		if ok {
+			level = slog.LevelWarn // told in a sentence, as over HTTP: the database is away, and all clients come back
+		}
+		c.s.cfg.Log.Log(c.ctx, level, "connection_init failed", "request_id", authz.RequestFrom(c.ctx).ID, "error", err)
 	}
-	c.close(closeTryAgain, "The server cannot check the token now. Try again in a few seconds.")
+	c.close(closeTryAgain, unsure)
 }
 
 func (c *conn) subscribe(m wire.Message) {

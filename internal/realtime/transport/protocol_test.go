@@ -335,7 +335,11 @@ func TestRegistry_ForgetsOldRevocations(t *testing.T) {
 	p := user("ann", time.Time{})
 	f.rt.Revoke(p.SessionID)
 	f.rt.RevokeUser(p.UserID)
-	require.False(t, f.rt.adopt(nil, p, time.Now().Add(time.Hour)))
+	holds, err := f.rt.adopt(t.Context(), nil, p, time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.False(t, holds)
 	f.rt.open(nil, time.Now().Add(2*remember))
-	require.True(t, f.rt.adopt(nil, p, time.Now()))
+	holds, err = f.rt.adopt(t.Context(), nil, p, time.Now())
+	require.NoError(t, err)
+	require.True(t, holds)
 }

@@ -6,9 +6,10 @@
 // executed on the hub's worker. Nothing here waits for a peer (package outbox).
 //
 // It refuses: a foreign origin, an operation before connection_ack, more than Config.MaxOperations at once, messages
-// above Config.MaxMessage, sockets above Config.MaxSockets. A principal's expiry, Revoke and RevokeUser end a websocket
-// with 4403 and an event stream with an UNAUTHENTICATED error. Panics end the operation. Nothing of a message, an
-// operation or a token is logged.
+// above Config.MaxMessage, sockets above Config.MaxSockets. A principal's expiry and a change of their rights (Revoke,
+// RevokeUser, RevokeAll) end a websocket with 4403 and an event stream with an UNAUTHENTICATED error; where it cannot be
+// told what they may do, a websocket ends with 1013 and a stream without a word, and clients come back. Panics end the
+// operation. Nothing of a message, an operation or a token is logged.
 package transport
 
 import (
@@ -34,6 +35,9 @@ type Config struct {
 	// anonymous, or an error. An *errs.Error closes with 4403 and its sentence; any other is a fault of ours, is logged
 	// and closes with 1013, after which clients try again. Default: all are anonymous.
 	Init func(ctx context.Context, payload map[string]any) (context.Context, *authz.Principal, error)
+	// Standing reads what login sessions may do now; one that does not stand is missing. Whoever Revoke and its siblings
+	// name is ended unless their rights are what they were. Default: none stand.
+	Standing func(ctx context.Context, sessions []uuid.UUID) (map[uuid.UUID]*authz.Principal, error)
 	// Operation makes the context of one operation over a websocket, for request ids.
 	Operation func(context.Context) context.Context
 	// Origins are allowed besides the server's own, as scheme://host[:port]. Requests without Origin are native clients.
@@ -85,6 +89,11 @@ func (c *Config) defaults() {
 			return ctx, nil, nil
 		}
 	}
+	if c.Standing == nil {
+		c.Standing = func(context.Context, []uuid.UUID) (map[uuid.UUID]*authz.Principal, error) {
+			return map[uuid.UUID]*authz.Principal{}, nil
+		}
+	}
 	if c.Operation == nil {
 		c.Operation = func(ctx context.Context) context.Context { return ctx }
 	}
@@ -94,6 +103,7 @@ func (c *Config) defaults() {
 type peer interface {
 	tick(now time.Time) // once a second, from one goroutine
 	revoke()            // the principal's rights have ended
+	suspend()           // it is not known whether they have
 	shutdown()          // the server ends
 }
 
@@ -105,13 +115,16 @@ type Server struct {
 	work    pool
 	ctx     context.Context
 	cancel  context.CancelFunc
-	wg      sync.WaitGroup // the ticker, and one for each peer
+	wg      sync.WaitGroup // the ticker, the one who checks, and one for each peer
 
 	mu       sync.Mutex
 	closed   bool
 	peers    map[peer]*authz.Principal
 	sessions map[uuid.UUID]time.Time // revoked lately: a peer that is being judged meanwhile must not slip through
 	users    map[uuid.UUID]time.Time
+	everyone time.Time
+	doubts   []doubt       // to be checked, the oldest first
+	doubted  chan struct{} // capacity 1
 
 	operations atomic.Int64
 	sharing    sharing
@@ -122,11 +135,12 @@ func New(cfg Config) *Server {
 	cfg.defaults()
 	s := &Server{
 		cfg: cfg, origins: originSet(cfg.Origins), peers: map[peer]*authz.Principal{},
-		sessions: map[uuid.UUID]time.Time{}, users: map[uuid.UUID]time.Time{},
+		sessions: map[uuid.UUID]time.Time{}, users: map[uuid.UUID]time.Time{}, doubted: make(chan struct{}, 1),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.work.init()
 	s.wg.Go(s.clock)
+	s.wg.Go(s.inquire)
 	return s
 }
 
@@ -145,36 +159,6 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	return Stats{Peers: int64(len(s.peers)), Operations: s.operations.Load()}
 }
-
-// Revoke ends what a login session has open, and what it is opening. To be called after the revocation is committed,
-// on every replica. It does not wait.
-func (s *Server) Revoke(sessionID uuid.UUID) {
-	s.revoke(s.sessions, sessionID, func(p *authz.Principal) bool { return p.SessionID == sessionID })
-}
-
-// RevokeUser ends what a user has open: their rights have changed or ended. To be called after the change is committed,
-// on every replica. Whoever may still come back does so with the new rights. It does not wait.
-func (s *Server) RevokeUser(userID uuid.UUID) {
-	s.revoke(s.users, userID, func(p *authz.Principal) bool { return p.UserID == userID })
-}
-
-func (s *Server) revoke(mark map[uuid.UUID]time.Time, id uuid.UUID, match func(*authz.Principal) bool) {
-	s.mu.Lock()
-	mark[id] = time.Now()
-	var hit []peer
-	for c, p := range s.peers {
-		if p != nil && match(p) {
-			hit = append(hit, c)
-		}
-	}
-	s.mu.Unlock()
-	for _, c := range hit {
-		c.revoke()
-	}
-}
-
-// remember is how long a revocation outlives its moment: longer than any judging of a connection takes.
-const remember = time.Minute
 
 // room says whether enter would succeed now.
 func (s *Server) room() bool {
@@ -209,25 +193,6 @@ func (s *Server) leave(c peer) {
 	delete(s.peers, c)
 	s.mu.Unlock()
 	s.wg.Done()
-}
-
-// adopt makes p the peer's principal; judged is when the judging of p began. false: p was revoked meanwhile.
-func (s *Server) adopt(c peer, p *authz.Principal, judged time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p == nil {
-		return true
-	}
-	if _, gone := s.sessions[p.SessionID]; gone { // a session does not come back
-		return false
-	}
-	if at, changed := s.users[p.UserID]; changed && !judged.After(at) {
-		return false
-	}
-	if _, open := s.peers[c]; open {
-		s.peers[c] = p
-	}
-	return true
 }
 
 // clock sees to timeouts, heartbeats and expiry, one goroutine for all peers.

@@ -97,8 +97,18 @@ func (t eventStream) Do(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 		return
 	}
 	defer t.s.leave(st)
-	if !t.s.adopt(st, p, arrival(r.Context())) || st.expired(time.Now()) {
-		refuse(w, http.StatusUnauthorized, errs.New(errs.Unauthenticated, "The session has ended. Sign in again."))
+	holds, err := t.s.adopt(st.ctx, st, p, arrival(r.Context()))
+	switch {
+	case err != nil:
+		t.s.cfg.Log.Warn("an event stream was not opened: its caller's rights could not be read", "request_id", authz.RequestFrom(r.Context()).ID, "error", err)
+		w.Header().Set("Retry-After", "2")
+		refuse(w, http.StatusServiceUnavailable, errs.New(errs.UpstreamUnavailable, "%s", unsure))
+		return
+	case !holds:
+		refuse(w, http.StatusUnauthorized, errs.New(errs.Unauthenticated, "%s", changed))
+		return
+	case st.expired(time.Now()):
+		refuse(w, http.StatusUnauthorized, errs.New(errs.Unauthenticated, "The access token has expired. Refresh it and connect again."))
 		return
 	}
 	ticket := &realtime.Ticket{Position: t.s.cfg.Hub.Position()}

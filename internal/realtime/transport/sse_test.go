@@ -325,8 +325,12 @@ func TestSSE_RevokedWhileAuthenticating(t *testing.T) {
 	p := user("ann", time.Time{})
 	ctx := WithArrival(t.Context(), time.Now())
 	f.rt.RevokeUser(p.UserID)
-	require.False(t, f.rt.adopt(nil, p, arrival(ctx)))
-	require.True(t, f.rt.adopt(nil, p, arrival(t.Context())))
+	holds, err := f.rt.adopt(ctx, nil, p, arrival(ctx))
+	require.NoError(t, err)
+	require.False(t, holds)
+	holds, err = f.rt.adopt(ctx, nil, p, arrival(t.Context()))
+	require.NoError(t, err)
+	require.True(t, holds)
 }
 
 // stalledStream is a client that does not read.

@@ -333,8 +333,11 @@ func (st *stream) tick(now time.Time) {
 }
 
 func (st *stream) revoke() {
-	st.end(wire.AppendNextEvent(nil, "", unauthenticated("The session has ended or its rights have changed. Connect again.")))
+	st.end(wire.AppendNextEvent(nil, "", unauthenticated(changed)))
 }
+
+// suspend ends without complete: the client comes back.
+func (st *stream) suspend() { st.end(nil) }
 
 // shutdown ends without complete: the client comes back.
 func (st *stream) shutdown() { st.end(nil) }
