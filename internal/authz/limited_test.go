@@ -15,16 +15,16 @@ func TestPrincipal_Limited(t *testing.T) {
 		wantSuperuser             bool
 	}{
 		"Both":            {has: []string{"a:b", "c:d"}, given: []string{"c:d", "e:f"}, want: []string{"c:d"}},
-		"Nothing":         {has: []string{"a:b"}, want: []string{}},
-		"NoGain":          {stillSuperuser: true, given: []string{"a:b"}, want: []string{}},
-		"Superuser":       {superuser: true, stillSuperuser: true, given: []string{"a:b"}, want: []string{}, wantSuperuser: true},
+		"Nothing":         {has: []string{"a:b"}},
+		"NoGain":          {stillSuperuser: true, given: []string{"a:b"}},
+		"Superuser":       {superuser: true, stillSuperuser: true, given: []string{"a:b"}, wantSuperuser: true},
 		"FormerSuperuser": {superuser: true, has: []string{"a:b"}, given: []string{"a:b"}, want: []string{"a:b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := NewUser(uuid.New(), "alice", uuid.New(), c.superuser, time.Now(), c.has...)
 			p.APIToken = true
 			q := p.Limited(c.stillSuperuser, c.given...)
-			require.Equal(t, c.want, q.Permissions())
+			require.ElementsMatch(t, c.want, q.Permissions())
 			require.Equal(t, c.wantSuperuser, q.Superuser)
 			require.Equal(t, p.SessionID, q.SessionID)
 			require.True(t, q.APIToken)
