@@ -52,6 +52,7 @@ func TestCreateRole(t *testing.T) {
 	empty, err := r.CreateRole(admin, "x", "", nil)
 	require.NoError(t, err)
 	require.Empty(t, r.permits(t, empty.ID))
+	require.Equal(t, 1, r.audited(t, "ROLE_CREATED", `details = '{"role": "x", "permissions": []}'`))
 	for _, name := range []string{"NIGHT WATCH", "night watch", "Admin", "analyst"} {
 		_, err = r.CreateRole(admin, name, "", nil)
 		requireCode(t, errs.Conflict, err)
