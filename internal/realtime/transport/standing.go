@@ -85,7 +85,8 @@ func (s *Server) doubtful(mark func(now time.Time) func(*authz.Principal) bool) 
 	now := time.Now()
 	match := mark(now)
 	for c, p := range s.peers {
-		if p != nil && match(p) {
+		if p != nil && match(p) && !s.pending[c] { // who is in doubt already will be checked on what is read later than now
+			s.pending[c] = true
 			s.doubts = append(s.doubts, doubt{c, p, now})
 		}
 	}
@@ -108,6 +109,7 @@ func (s *Server) inquire() {
 		s.mu.Lock()
 		all := s.doubts
 		s.doubts = nil
+		clear(s.pending)
 		s.mu.Unlock()
 		for batch := range slices.Chunk(all, checkBatch) {
 			s.check(batch)
