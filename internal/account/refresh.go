@@ -47,10 +47,16 @@ func (s *Service) Refresh(ctx context.Context, token string) (Signed, error) {
 	// A refusal is a fact as well: it commits with its audit row, and the session stays zero.
 	o, err := uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
 		u, err := lock(ctx, tx, owner)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return opened{}, badRefresh()
+		}
 		if err != nil {
 			return opened{}, fmt.Errorf("lock an account: %w", err)
 		}
 		l, err := scanLogin(tx.PG.QueryRow(ctx, loginColumns+` WHERE refresh_token = $1 FOR UPDATE`, hash))
+		if errors.Is(err, pgx.ErrNoRows) { // swept meanwhile
+			return opened{}, badRefresh()
+		}
 		if err != nil {
 			return opened{}, fmt.Errorf("lock a login session: %w", err)
 		}

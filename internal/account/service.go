@@ -9,7 +9,8 @@
 //
 // A login session is a chain of rows, its family: a refresh replaces the newest by a successor. A refresh token works
 // once. Presented again it is taken for stolen and the family ends, but for a repeated request of the same device
-// within the grace window, which gets the same successor again.
+// within the grace window, which gets the same successor again. A family lives for SessionTTL after each refresh and
+// SessionMaxAge in all, and a user has MaxSessions of them at most.
 //
 // Service is safe for concurrent use. Errors that a client may see are *errs.Error; the others are faults.
 package account
@@ -50,8 +51,8 @@ type Config struct {
 	Registration string        // open, invite or closed; anything else is closed
 	SessionTTL   time.Duration // from each refresh on
 	Settings     Settings
-	// Revoked tells this and every other replica that a session's or a user's rights changed. It may lose what it is
-	// told: the principal cache's lifetime is the bound.
+	// Revoked tells this and every other replica that a session's, a user's or a role's rights changed. It may lose what
+	// it is told: Watch reads it from the database.
 	Revoked func(id uuid.UUID)
 	Log     *slog.Logger
 	Now     func() time.Time // nil: the wall clock
@@ -134,7 +135,7 @@ func asSystem(ctx context.Context) context.Context { return authz.With(ctx, auth
 func anonymous(ctx context.Context) context.Context { return authz.With(ctx, nil) }
 
 // revoked writes down that the rights of users, login sessions or roles changed, and tells every replica after commit.
-// The row is what counts: a replica that hears nothing reads it within a second.
+// The row is what counts: a replica that hears nothing reads it within half a second (Watch).
 func (s *Service) revoked(ctx context.Context, tx *uow.Tx, ids ...uuid.UUID) error {
 	if len(ids) == 0 {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,17 +123,33 @@ func (s *Service) openFirst(ctx context.Context, tx *uow.Tx, userID uuid.UUID, m
 
 // makeRoom ends a user's least recently used families until there is room for one more. API tokens take none.
 func (s *Service) makeRoom(ctx context.Context, tx *uow.Tx, userID uuid.UUID) error {
-	rows, err := tx.PG.Query(ctx, `SELECT family_id FROM sessions WHERE user_id = $1 AND is_active AND kind = 'INTERACTIVE' AND revoked_at IS NULL AND expires_at > $2
-		ORDER BY coalesce(last_activity, created_at) DESC, id DESC OFFSET $3`, userID, s.now(), s.cfg.Settings.MaxSessions-1)
+	rows, err := tx.PG.Query(ctx, `SELECT id, family_id, coalesce(last_activity, created_at) FROM sessions
+		WHERE user_id = $1 AND is_active AND kind = 'INTERACTIVE' AND revoked_at IS NULL AND expires_at > $2`, userID, s.now())
 	if err != nil {
 		return fmt.Errorf("count login sessions: %w", err)
 	}
-	families, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	type use struct {
+		id, family uuid.UUID
+		at         time.Time
+	}
+	uses, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (u use, err error) {
+		err = row.Scan(&u.id, &u.family, &u.at)
+		if at := s.touches.used(u.id); at.After(u.at) { // not written down yet
+			u.at = at
+		}
+		return u, err
+	})
 	if err != nil {
 		return fmt.Errorf("count login sessions: %w", err)
 	}
-	if len(families) == 0 {
+	surplus := min(len(uses)+1-s.cfg.Settings.MaxSessions, len(uses))
+	if surplus <= 0 {
 		return nil
+	}
+	slices.SortFunc(uses, func(a, b use) int { return a.at.Compare(b.at) })
+	families := make([]uuid.UUID, surplus)
+	for i := range families {
+		families[i] = uses[i].family
 	}
 	var username string
 	if err := tx.PG.QueryRow(ctx, `SELECT username::text FROM users WHERE id = $1`, userID).Scan(&username); err != nil {

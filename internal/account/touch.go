@@ -45,6 +45,13 @@ func (t *touches) note(m map[uuid.UUID]time.Time, id uuid.UUID, at time.Time) {
 	}
 }
 
+// used is when a session was last used here since the last write; zero: not since.
+func (t *touches) used(id uuid.UUID) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sessions[id]
+}
+
 // take hands over what was noted when it is time to write it.
 func (t *touches) take(now time.Time) (sessions, logins map[uuid.UUID]time.Time) {
 	t.mu.Lock()

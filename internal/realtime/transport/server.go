@@ -124,6 +124,7 @@ type Server struct {
 	users    map[uuid.UUID]time.Time
 	everyone time.Time
 	doubts   []doubt       // to be checked, the oldest first
+	pending  map[peer]bool // those in doubts
 	doubted  chan struct{} // capacity 1
 
 	operations atomic.Int64
@@ -135,7 +136,7 @@ func New(cfg Config) *Server {
 	cfg.defaults()
 	s := &Server{
 		cfg: cfg, origins: originSet(cfg.Origins), peers: map[peer]*authz.Principal{},
-		sessions: map[uuid.UUID]time.Time{}, users: map[uuid.UUID]time.Time{}, doubted: make(chan struct{}, 1),
+		sessions: map[uuid.UUID]time.Time{}, users: map[uuid.UUID]time.Time{}, pending: map[peer]bool{}, doubted: make(chan struct{}, 1),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.work.init()

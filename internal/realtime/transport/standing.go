@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/errs"
 )
 
 const (
@@ -85,7 +86,8 @@ func (s *Server) doubtful(mark func(now time.Time) func(*authz.Principal) bool) 
 	now := time.Now()
 	match := mark(now)
 	for c, p := range s.peers {
-		if p != nil && match(p) {
+		if p != nil && match(p) && !s.pending[c] { // who is in doubt already will be checked on what is read later than now
+			s.pending[c] = true
 			s.doubts = append(s.doubts, doubt{c, p, now})
 		}
 	}
@@ -108,6 +110,7 @@ func (s *Server) inquire() {
 		s.mu.Lock()
 		all := s.doubts
 		s.doubts = nil
+		clear(s.pending)
 		s.mu.Unlock()
 		for batch := range slices.Chunk(all, checkBatch) {
 			s.check(batch)
@@ -161,7 +164,7 @@ func (s *Server) standing(ctx context.Context, sessions []uuid.UUID) (m map[uuid
 var errUnsettled = errors.New("rights keep changing")
 
 // adopt makes p the peer's principal; judged is when the judging of p began. false: p's rights were changed meanwhile.
-// An error: whether they were cannot be told.
+// UPSTREAM_UNAVAILABLE: whether they were cannot be told.
 func (s *Server) adopt(ctx context.Context, c peer, p *authz.Principal, judged time.Time) (bool, error) {
 	if p == nil {
 		return true, nil
@@ -175,13 +178,13 @@ func (s *Server) adopt(ctx context.Context, c peer, p *authz.Principal, judged t
 		judged = time.Now()
 		now, err := s.standing(ctx, []uuid.UUID{p.SessionID})
 		if err != nil {
-			return false, err
+			return false, errs.Wrap(err, errs.UpstreamUnavailable, "%s", unsure)
 		}
 		if !p.SameRights(now[p.SessionID]) {
 			return false, nil
 		}
 	}
-	return false, errUnsettled
+	return false, errs.Wrap(errUnsettled, errs.UpstreamUnavailable, "%s", unsure)
 }
 
 // adopted makes p the peer's principal unless p may have been judged on what was revoked since. That a session was
