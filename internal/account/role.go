@@ -40,6 +40,18 @@ func rolesByName(ctx context.Context, tx *uow.Tx, names []string, field string) 
 			return nil, unknownRole(field)
 		}
 	}
+	roles, err := lockRoles(ctx, tx, names)
+	if err == nil && len(roles) != len(names) {
+		err = unknownRole(field)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return roles, nil
+}
+
+// lockRoles is rolesByName but for names that no role has, which it leaves out.
+func lockRoles(ctx context.Context, tx *uow.Tx, names []string) ([]heldRole, error) {
 	rows, err := tx.PG.Query(ctx, `SELECT r.id, r.name, ARRAY(SELECT p.name FROM role_permissions rp JOIN permissions p ON p.id = rp.permission_id
 		WHERE rp.role_id = r.id ORDER BY p.name) FROM roles r WHERE r.name = ANY($1) ORDER BY r.id FOR NO KEY UPDATE OF r`, names)
 	if err != nil {
@@ -51,9 +63,6 @@ func rolesByName(ctx context.Context, tx *uow.Tx, names []string, field string) 
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read roles: %w", err)
-	}
-	if len(roles) != len(names) {
-		return nil, unknownRole(field)
 	}
 	return roles, nil
 }

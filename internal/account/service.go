@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +33,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/mail"
 	"cdsa.dev/cdsa/internal/uow"
 )
 
@@ -49,6 +51,7 @@ type Config struct {
 	Registration string        // open, invite or closed; anything else is closed
 	SessionTTL   time.Duration // from each refresh on
 	Settings     Settings
+	Mail         mail.Sender // nil: no mails are sent, and nobody is told
 	// Revoked tells this and every other replica that a session's or a user's rights changed. It may lose what it is
 	// told: the principal cache's lifetime is the bound.
 	Revoked func(id uuid.UUID)
@@ -88,6 +91,7 @@ type Service struct {
 	mailKey      []byte // makes mailed tokens
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
+	mailSwept    atomic.Int64 // when sweepMailed last ran, in Unix seconds
 }
 
 // New makes a service. It fails when something is missing.

@@ -23,6 +23,7 @@ type Principal struct {
 	SessionID uuid.UUID // login session; uuid.Nil for a system principal
 	Kind      enum.ActorKind
 	Superuser bool
+	APIToken  bool      // signed in with an API token, not interactively
 	ExpiresAt time.Time // of the access token; zero for a system principal
 	perms     map[string]bool
 }
