@@ -175,6 +175,7 @@ func (s *Service) Invitations(ctx context.Context) ([]Invitation, error) {
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (v Invitation, err error) {
 		err = row.Scan(&v.ID, &v.Email, &v.Roles, &v.CreatedAt, &v.ExpiresAt, &v.InvitedBy)
+		v.CreatedAt, v.ExpiresAt = v.CreatedAt.UTC(), v.ExpiresAt.UTC()
 		return v, err
 	})
 	if err != nil {
