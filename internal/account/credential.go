@@ -220,6 +220,9 @@ func (s *Service) ResetPassword(ctx context.Context, token, fresh string) error 
 			Action: enum.AuditActionPasswordResetCompleted, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
 			Details: map[string]any{"ended": ended},
 		})
+		if err := s.passed(ctx, tx, who.username, who.id); err != nil { // what was guessed at is no more
+			return err
+		}
 		return s.setVerified(ctx, tx, who.id)
 	})
 }
