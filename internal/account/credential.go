@@ -4,20 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/text/unicode/norm"
 
 	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/auth"
+	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/uow"
 )
-
-// mailVerification has a link mailed that confirms the address, once the unit of work is committed.
-func (s *Service) mailVerification(_ context.Context, _ *uow.Tx, _ uuid.UUID, _ string) error {
-	return nil
-}
 
 // reauthenticate asks for the caller's own password again. BAD_USER_INPUT on field; FORBIDDEN for an API token;
 // RATE_LIMITED. A failure counts like one of a sign-in; a success does not make the account's failures forgotten, since
@@ -68,27 +67,314 @@ func (s *Service) reauthenticate(ctx context.Context, field, password string) er
 	return errs.Input(field, "The password is wrong. Check it and try again.")
 }
 
-// ChangePassword is to come.
-func (s *Service) ChangePassword(context.Context, string, string) (Signed, error) {
-	return Signed{}, errs.New(errs.FailedPrecondition, "To come.")
+// ChangePassword sets the caller's password, ends every session and API token of theirs, the present one included, and
+// opens a session in its place that keeps the second factor given in it. Links to reset the password end as well.
+// UNAUTHENTICATED; FORBIDDEN with an API token; FAILED_PRECONDITION for an account that has no password yet;
+// BAD_USER_INPUT for a wrong present password and for a new one that is weak or the same; CONFLICT when the password
+// was changed meanwhile. Audited as PASSWORD_CHANGED.
+func (s *Service) ChangePassword(ctx context.Context, present, fresh string) (Signed, error) {
+	p, err := s.inPerson(ctx, "changePassword")
+	if err != nil {
+		return Signed{}, err
+	}
+	var hash, email, username, fullName string
+	err = s.cfg.Pool.QueryRow(ctx, `SELECT hashed_password, email::text, username::text, full_name FROM users WHERE id = $1 AND is_active AND erased_at IS NULL`, p.UserID).
+		Scan(&hash, &email, &username, &fullName)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Signed{}, sessionEnded()
+	}
+	if err != nil {
+		return Signed{}, fmt.Errorf("read an account: %w", err)
+	}
+	if hash == "" {
+		return Signed{}, errs.InState(errs.FailedPrecondition, "NO_PASSWORD", "This account has no password to change. Ask for a link to reset it, which sets one.")
+	}
+	if err := s.reauthenticate(ctx, "input.currentPassword", present); err != nil {
+		return Signed{}, err
+	}
+	if norm.NFC.String(present) == norm.NFC.String(fresh) {
+		return Signed{}, errs.Input("input.newPassword", "This is the password you have. Choose another.")
+	}
+	if err := auth.CheckPassword("input.newPassword", fresh, email, username, fullName); err != nil {
+		return Signed{}, err
+	}
+	next, err := s.cfg.Hasher.Hash(ctx, fresh)
+	if err != nil {
+		return Signed{}, err
+	}
+	o, err := uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
+		return s.changePassword(ctx, tx, p, hash, next)
+	})
+	if err != nil {
+		return Signed{}, err
+	}
+	return s.signed(ctx, o)
 }
 
-// RequestPasswordReset is to come.
-func (s *Service) RequestPasswordReset(context.Context, string) error {
-	return errs.New(errs.FailedPrecondition, "To come.")
+func sessionEnded() error {
+	return errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
 }
 
-// ResetPassword is to come.
-func (s *Service) ResetPassword(context.Context, string, string) error {
-	return errs.New(errs.FailedPrecondition, "To come.")
+// changePassword does so unless the account or the session changed while passwords were hashed.
+func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Principal, was, next string) (opened, error) {
+	u, err := lock(ctx, tx, p.UserID)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return opened{}, fmt.Errorf("lock an account: %w", err)
+	}
+	if err != nil || !u.active {
+		return opened{}, sessionEnded()
+	}
+	if u.hash != was {
+		return opened{}, errs.New(errs.Conflict, "The password was changed at the same time. Sign in with the new one and try again.")
+	}
+	var mfaAt *time.Time
+	err = tx.PG.QueryRow(ctx, `SELECT mfa_at FROM sessions WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL`, p.SessionID, p.UserID).Scan(&mfaAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return opened{}, sessionEnded()
+	}
+	if err != nil {
+		return opened{}, fmt.Errorf("read a login session: %w", err)
+	}
+	ended, err := s.setPassword(ctx, tx, u.id, next, "password changed")
+	if err != nil {
+		return opened{}, err
+	}
+	o, err := s.openFirst(ctx, tx, u.id, mfaAt)
+	if err != nil {
+		return opened{}, err
+	}
+	tx.Audit(audit.Entry{Action: enum.AuditActionPasswordChanged, Resource: "User", ResourceID: u.id, Details: map[string]any{"ended": ended, "session": o.session}})
+	return o, nil
 }
 
-// VerifyEmail is to come.
-func (s *Service) VerifyEmail(context.Context, string) error {
-	return errs.New(errs.FailedPrecondition, "To come.")
+// setPassword writes the hash, cuts off whatever was issued before, ends every session and API token, and takes back
+// the links that could set another. Sessions opened after it stand. Callers hold the lock on the user.
+func (s *Service) setPassword(ctx context.Context, tx *uow.Tx, userID uuid.UUID, hash, reason string) (ended int, err error) {
+	_, err = tx.PG.Exec(ctx, `UPDATE users SET hashed_password = $2, password_changed_at = $3, tokens_valid_after = $3, failed_login_count = 0, locked_until = NULL, updated_at = $3 WHERE id = $1`,
+		userID, hash, s.now())
+	if err != nil {
+		return 0, fmt.Errorf("set a password: %w", err)
+	}
+	if err := s.voidMailed(ctx, tx, resetToken, userID); err != nil {
+		return 0, err
+	}
+	if ended, err = s.end(ctx, tx, reason, `user_id = $1`, userID); err != nil {
+		return 0, err
+	}
+	return ended, s.revoked(ctx, tx, userID)
 }
 
-// RequestEmailVerification is to come.
-func (s *Service) RequestEmailVerification(context.Context) error {
-	return errs.New(errs.FailedPrecondition, "To come.")
+// RequestPasswordReset has a link mailed that sets a new password, to the address of an account that may sign in.
+// Anyone may call it, and gets the same answer by the same statements whether there is such an account, whether it had
+// too many mails already, and where mails are off. Audited as PASSWORD_RESET_REQUESTED, without what was typed.
+func (s *Service) RequestPasswordReset(ctx context.Context, email string) error {
+	ctx = anonymous(ctx)
+	name, err := auth.NormalizeEmail("email", email)
+	if err != nil {
+		name = "" // no account has it; the question is asked all the same
+	}
+	who, err := scanPerson(s.cfg.Pool.QueryRow(ctx, personColumns+` WHERE email = $1`, name))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("find an account: %w", err)
+	}
+	if err := s.prepareAudit(ctx, who.id); err != nil {
+		return err
+	}
+	return s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		network, full, err := s.network(ctx, tx)
+		if err != nil {
+			return err
+		}
+		to, err := s.resettable(ctx, tx, who.id)
+		if err != nil {
+			return err
+		}
+		if !full { // that depends on the caller alone; beyond an account's own bound there is a row that is nobody's
+			if _, _, _, err := s.post(ctx, tx, mailed{kind: resetToken, user: to.id, email: to.email, fromNetwork: network}); err != nil {
+				return err
+			}
+		}
+		tx.Audit(audit.Entry{
+			Action: enum.AuditActionPasswordResetRequested, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
+			Details: map[string]any{"mailed": !full && to.id != uuid.Nil},
+		})
+		return nil
+	})
+}
+
+// resettable locks an account and gives it when a link may be mailed to it, else the zero one.
+func (s *Service) resettable(ctx context.Context, tx *uow.Tx, id uuid.UUID) (addressee, error) {
+	u, err := lock(ctx, tx, id)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return addressee{}, fmt.Errorf("lock an account: %w", err)
+	}
+	n, err := s.asked(ctx, tx, resetToken, id)
+	if err != nil {
+		return addressee{}, err
+	}
+	var a addressee
+	err = tx.PG.QueryRow(ctx, `SELECT id, email::text FROM users WHERE id = $1`, id).Scan(&a.id, &a.email)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return addressee{}, fmt.Errorf("read an account: %w", err)
+	}
+	if !u.active || n >= maxResets {
+		return addressee{}, nil
+	}
+	return a, nil
+}
+
+// ResetPassword sets a new password with the token of a mailed link, once, and ends every session and API token of the
+// account. Its second factor stays. The address counts as verified: whoever has the token reads its mail. Anyone may
+// call it. EXPIRED, the same for a token that is unknown, made up, used or expired and for an account that may not
+// sign in; BAD_USER_INPUT for a weak password, which leaves the token good. Audited as PASSWORD_RESET_COMPLETED.
+func (s *Service) ResetPassword(ctx context.Context, token, fresh string) error {
+	ctx = anonymous(ctx)
+	id, ok := s.parseMailed(resetToken, token)
+	if !ok {
+		return badMailed()
+	}
+	who, err := s.addressee(ctx, s.cfg.Pool, resetToken, id)
+	if err != nil {
+		return err
+	}
+	if err := auth.CheckPassword("input.newPassword", fresh, who.email, who.username, who.fullName); err != nil {
+		return err
+	}
+	hash, err := s.cfg.Hasher.Hash(ctx, fresh)
+	if err != nil {
+		return err
+	}
+	return s.redeemMailed(ctx, resetToken, id, who, func(ctx context.Context, tx *uow.Tx) error {
+		ended, err := s.setPassword(ctx, tx, who.id, hash, "password reset")
+		if err != nil {
+			return err
+		}
+		tx.Audit(audit.Entry{
+			Action: enum.AuditActionPasswordResetCompleted, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
+			Details: map[string]any{"ended": ended},
+		})
+		if err := s.passed(ctx, tx, who.username, who.id); err != nil { // what was guessed at is no more
+			return err
+		}
+		return s.setVerified(ctx, tx, who.id)
+	})
+}
+
+// redeemMailed spends a token under the lock on its account, looks again whether it stands, and does the rest.
+func (s *Service) redeemMailed(ctx context.Context, k mailedKind, id uuid.UUID, who addressee, rest func(context.Context, *uow.Tx) error) error {
+	if err := s.prepareAudit(ctx, who.id); err != nil {
+		return err
+	}
+	return s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		if _, err := lock(ctx, tx, who.id); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("lock an account: %w", err)
+		}
+		now, err := s.addressee(ctx, tx.PG, k, id)
+		if err != nil {
+			return err
+		}
+		if now.id != who.id {
+			return badMailed()
+		}
+		if err := s.useMailed(ctx, tx, id); err != nil {
+			return err
+		}
+		return rest(ctx, tx)
+	})
+}
+
+func (s *Service) setVerified(ctx context.Context, tx *uow.Tx, userID uuid.UUID) error {
+	if _, err := tx.PG.Exec(ctx, `UPDATE users SET is_verified = TRUE, updated_at = $2 WHERE id = $1 AND NOT is_verified`, userID, s.now()); err != nil {
+		return fmt.Errorf("note a verified address: %w", err)
+	}
+	return s.voidMailed(ctx, tx, verifyToken, userID)
+}
+
+// mailVerification has a link mailed that confirms an account's new address, once the unit of work is committed; links
+// that went to a former address end. Beyond the bound on an account's mails none is mailed: the user can ask again
+// later. Callers hold the lock on the user, or have just made them.
+func (s *Service) mailVerification(ctx context.Context, tx *uow.Tx, userID uuid.UUID, email string) error {
+	for _, k := range []mailedKind{resetToken, verifyToken} {
+		if err := s.voidMailed(ctx, tx, k, userID); err != nil {
+			return err
+		}
+	}
+	n, err := s.asked(ctx, tx, verifyToken, userID)
+	if err != nil || n >= maxVerifies {
+		return err
+	}
+	_, _, _, err = s.post(ctx, tx, mailed{kind: verifyToken, user: userID, email: email})
+	return err
+}
+
+// mailNewcomer is mailVerification for an account that somebody just made for themselves, bounded by where they did.
+func (s *Service) mailNewcomer(ctx context.Context, tx *uow.Tx, userID uuid.UUID, email string) error {
+	network, full, err := s.network(ctx, tx)
+	if err != nil || full {
+		return err
+	}
+	_, _, _, err = s.post(ctx, tx, mailed{kind: verifyToken, user: userID, email: email, fromNetwork: network})
+	return err
+}
+
+// RequestEmailVerification has the link that confirms the caller's address mailed again. UNAUTHENTICATED; FORBIDDEN
+// with an API token; FAILED_PRECONDITION when the address is confirmed already; RATE_LIMITED. Audited as
+// EMAIL_VERIFICATION_REQUESTED.
+func (s *Service) RequestEmailVerification(ctx context.Context) error {
+	p, err := s.inPerson(ctx, "requestEmailVerification")
+	if err != nil {
+		return err
+	}
+	return s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		u, err := lock(ctx, tx, p.UserID)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("lock an account: %w", err)
+		}
+		if err != nil || !u.active {
+			return sessionEnded()
+		}
+		var (
+			email    string
+			verified bool
+		)
+		if err := tx.PG.QueryRow(ctx, `SELECT email::text, is_verified FROM users WHERE id = $1`, u.id).Scan(&email, &verified); err != nil {
+			return fmt.Errorf("read an account: %w", err)
+		}
+		if verified {
+			return errs.InState(errs.FailedPrecondition, "VERIFIED", "Your e-mail address is confirmed already.")
+		}
+		n, err := s.asked(ctx, tx, verifyToken, u.id)
+		if err != nil {
+			return err
+		}
+		if n >= maxVerifies {
+			e := errs.New(errs.RateLimited, "You asked for this mail %d times within the hour. Look into your spam folder, or try again later.", n)
+			e.RetryAfter = mailWindow
+			return e
+		}
+		if _, _, _, err := s.post(ctx, tx, mailed{kind: verifyToken, user: u.id, email: email}); err != nil {
+			return err
+		}
+		tx.Audit(audit.Entry{Action: enum.AuditActionEmailVerificationRequested, Resource: "User", ResourceID: u.id})
+		return nil
+	})
+}
+
+// VerifyEmail notes that an address is its account's, with the token that was mailed there, once. Anyone may call it.
+// EXPIRED, the same for a token that is unknown, made up, used or expired, and when the account has another address
+// now or may not sign in. Audited as EMAIL_VERIFIED.
+func (s *Service) VerifyEmail(ctx context.Context, token string) error {
+	ctx = anonymous(ctx)
+	id, ok := s.parseMailed(verifyToken, token)
+	if !ok {
+		return badMailed()
+	}
+	who, err := s.addressee(ctx, s.cfg.Pool, verifyToken, id)
+	if err != nil {
+		return err
+	}
+	return s.redeemMailed(ctx, verifyToken, id, who, func(ctx context.Context, tx *uow.Tx) error {
+		tx.Audit(audit.Entry{Action: enum.AuditActionEmailVerified, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username})
+		return s.setVerified(ctx, tx, who.id)
+	})
 }

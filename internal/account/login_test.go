@@ -175,7 +175,7 @@ func TestRegister_BadInput(t *testing.T) {
 func TestRegister_NotOpen(t *testing.T) {
 	r := newRig(t)
 	var words []string
-	for _, mode := range []string{"invite", "closed", ""} {
+	for _, mode := range []string{"closed", ""} {
 		r.config.Registration = mode
 		svc, err := account.New(r.config)
 		require.NoError(t, err)

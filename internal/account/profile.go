@@ -167,7 +167,7 @@ func (s *Service) update(ctx context.Context, tx *uow.Tx, u profile, in UpdateUs
 		return fmt.Errorf("change a user: %w", err)
 	}
 	if fields[0] == "email" {
-		if err := s.voidMailed(ctx, tx, u.id); err != nil {
+		if err := s.voidAllMailed(ctx, tx, u.id); err != nil {
 			return err
 		}
 		if err := s.mailVerification(ctx, tx, u.id, *in.Email); err != nil {
@@ -178,8 +178,8 @@ func (s *Service) update(ctx context.Context, tx *uow.Tx, u profile, in UpdateUs
 	return nil
 }
 
-// voidMailed voids the links that were mailed to a user and not used.
-func (s *Service) voidMailed(ctx context.Context, tx *uow.Tx, userID uuid.UUID) error {
+// voidAllMailed voids the links that were mailed to a user and not used.
+func (s *Service) voidAllMailed(ctx context.Context, tx *uow.Tx, userID uuid.UUID) error {
 	if _, err := tx.PG.Exec(ctx, `UPDATE mailed_tokens SET revoked_at = $2 WHERE user_id = $1 AND used_at IS NULL AND revoked_at IS NULL`, userID, s.now()); err != nil {
 		return fmt.Errorf("void mailed links: %w", err)
 	}
@@ -243,7 +243,7 @@ func (s *Service) deactivate(ctx context.Context, tx *uow.Tx, u profile) error {
 	if err != nil {
 		return err
 	}
-	if err := s.voidMailed(ctx, tx, u.id); err != nil {
+	if err := s.voidAllMailed(ctx, tx, u.id); err != nil {
 		return err
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionUserDeactivated, Resource: "User", ResourceID: u.id, Details: map[string]any{"ended": count}})

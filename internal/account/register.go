@@ -23,12 +23,20 @@ type RegisterInput struct {
 	Email, Username, Password, FullName, Invitation string
 }
 
-// Register makes an account with the default role and signs it in. Anyone may call it where registration is open.
-// FORBIDDEN where it is not (by invitation counts as closed: there are no invitations yet); BAD_USER_INPUT; CONFLICT
-// when the e-mail address or the username is taken, without saying which; RATE_LIMITED.
+// Register makes an account and signs it in. Anyone may call it where registration is open; by invitation whoever has
+// an invitation for the address, which is then spent. It gives the roles of the invitation, or without one the default
+// role. A link that confirms the address is mailed, but to the invited, who came by such a link. FORBIDDEN where
+// registration is closed and, in one sentence and in one time whether there is such an account or invitation, for an
+// invitation that is missing, made up, used, void or for another address; BAD_USER_INPUT; CONFLICT when the e-mail
+// address or the username is taken, without saying which; RATE_LIMITED.
 func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error) {
 	ctx = anonymous(ctx)
-	if s.cfg.Registration != string(config.RegistrationOpen) {
+	invited := in.Invitation != ""
+	switch s.cfg.Registration {
+	case string(config.RegistrationOpen):
+	case string(config.RegistrationInvite):
+		invited = true
+	default:
 		return Signed{}, errs.New(errs.Forbidden, "Registration is not open here. Ask an administrator for an account.")
 	}
 	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName)
@@ -39,24 +47,11 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 		return Signed{}, err
 	}
 	o, err := uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
-		roles, err := rolesByName(ctx, tx, []string{authz.DefaultRole}, "input")
-		if err != nil {
-			return opened{}, err
-		}
-		if err := n.create(asSystem(ctx), tx, roles); err != nil {
-			return opened{}, err
-		}
-		n.audit(tx, roles, audit.Entry{ActorID: n.id, ActorName: n.username})
-		o, err := s.openFirst(ctx, tx, n.id, nil)
-		if err != nil {
-			return opened{}, err
-		}
-		tx.Audit(audit.Entry{
-			Action: enum.AuditActionLoginSucceeded, Resource: "Session", ResourceID: o.session,
-			SessionID: o.session, ActorID: n.id, ActorName: n.username,
-		})
-		return o, nil
+		return s.register(ctx, tx, n, invited, in.Invitation)
 	})
+	if id, genuine := s.parseMailed(inviteToken, in.Invitation); genuine { // a stolen invitation is worth a record
+		err = s.refused(ctx, "register", "Invitation", id, err)
+	}
 	if err != nil {
 		return Signed{}, err
 	}
@@ -64,11 +59,53 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	return s.signed(ctx, o)
 }
 
+// register makes the account of a newcomer and opens its first session.
+func (s *Service) register(ctx context.Context, tx *uow.Tx, n newcomer, invited bool, token string) (opened, error) {
+	var (
+		inv   uuid.UUID
+		roles []heldRole
+		err   error
+	)
+	if invited {
+		inv, roles, err = s.invitation(ctx, tx, token, n.email)
+		n.verified = true
+	} else {
+		roles, err = rolesByName(ctx, tx, []string{authz.DefaultRole}, "input")
+	}
+	if err != nil {
+		return opened{}, err
+	}
+	if err := n.create(asSystem(ctx), tx, roles); err != nil {
+		return opened{}, err
+	}
+	actor := audit.Entry{ActorID: n.id, ActorName: n.username}
+	if invited {
+		actor.Details = map[string]any{"invitation": inv}
+		err = s.accept(ctx, tx, inv, n.id)
+	} else {
+		err = s.mailNewcomer(ctx, tx, n.id, n.email)
+	}
+	if err != nil {
+		return opened{}, err
+	}
+	n.audit(tx, roles, actor)
+	o, err := s.openFirst(ctx, tx, n.id, nil)
+	if err != nil {
+		return opened{}, err
+	}
+	tx.Audit(audit.Entry{
+		Action: enum.AuditActionLoginSucceeded, Resource: "Session", ResourceID: o.session,
+		SessionID: o.session, ActorID: n.id, ActorName: n.username,
+	})
+	return o, nil
+}
+
 // newcomer is an account about to be made: checked, normalised, its password hashed.
 type newcomer struct {
 	id                        uuid.UUID
 	email, username, fullName string
 	hash                      string
+	verified                  bool // the address is known to be theirs
 }
 
 func (s *Service) newcomer(ctx context.Context, email, username, password, fullName string) (newcomer, error) {
@@ -97,7 +134,7 @@ func (n newcomer) create(ctx context.Context, tx *uow.Tx, roles []heldRole) erro
 		ids[i] = r.id
 	}
 	err := tx.User.Create().SetID(n.id).SetEmail(n.email).SetUsername(n.username).SetFullName(n.fullName).
-		SetHashedPassword(n.hash).AddRoleIDs(ids...).Exec(ctx)
+		SetHashedPassword(n.hash).SetIsVerified(n.verified).AddRoleIDs(ids...).Exec(ctx)
 	if uow.IsDuplicate(err) {
 		return errs.Wrap(err, errs.Conflict, "This e-mail address or username is already in use. Choose another or sign in.")
 	}
@@ -124,8 +161,9 @@ type CreateUserInput struct {
 }
 
 // CreateUser makes an account for somebody else. It needs users:write and everything the roles allow; other roles than
-// the default one count as a change of roles. UNAUTHENTICATED; FORBIDDEN; BAD_USER_INPUT, for an unknown role too;
-// CONFLICT when the e-mail address or the username is taken, in any case; STEP_UP_REQUIRED and MFA_REQUIRED by setting.
+// the default one count as a change of roles. A link that confirms the address is mailed there. UNAUTHENTICATED;
+// FORBIDDEN; BAD_USER_INPUT, for an unknown role too; CONFLICT when the e-mail address or the username is taken, in any
+// case; STEP_UP_REQUIRED and MFA_REQUIRED by setting.
 func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User, error) {
 	if _, err := authz.Require(ctx, "users", "write"); err != nil { // nobody else has a password hashed
 		return nil, s.refused(ctx, "createUser", "User", uuid.Nil, err)
@@ -160,7 +198,7 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 			return err
 		}
 		n.audit(tx, roles, audit.Entry{})
-		return nil
+		return s.mailVerification(ctx, tx, n.id, n.email)
 	})
 	if err != nil {
 		return nil, err

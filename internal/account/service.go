@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +35,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/mail"
 	"cdsa.dev/cdsa/internal/uow"
 )
 
@@ -51,6 +53,7 @@ type Config struct {
 	Registration string        // open, invite or closed; anything else is closed
 	SessionTTL   time.Duration // from each refresh on
 	Settings     Settings
+	Mail         mail.Sender // nil: no mails are sent, and nobody is told
 	// Revoked tells this and every other replica that a session's, a user's or a role's rights changed. It may lose what
 	// it is told: Watch reads it from the database.
 	Revoked func(id uuid.UUID)
@@ -91,6 +94,7 @@ type Service struct {
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
 	guesses      [guessTurns]chan struct{} // at codes of a second factor
+	mailSwept    atomic.Int64              // when sweepMailed last ran, in Unix seconds
 }
 
 // New makes a service. It fails when something is missing.

@@ -67,8 +67,12 @@ func (t *touches) take(now time.Time) (sessions, logins map[uuid.UUID]time.Time)
 }
 
 // Sweep writes the times of last use and last login that were noted since the last write, at most once a minute. Call
-// it every second on every replica. Rows that someone has locked are left for the next use.
+// it every second on every replica. Rows that someone has locked are left for the next use. It also deletes mailed
+// tokens that nobody can use any more.
 func (s *Service) Sweep(ctx context.Context) error {
+	if err := s.sweepMailed(ctx); err != nil {
+		return err
+	}
 	sessions, logins := s.touches.take(s.now())
 	if len(sessions)+len(logins) == 0 {
 		return nil

@@ -27,6 +27,7 @@ import (
 	"cdsa.dev/cdsa/internal/job"
 	"cdsa.dev/cdsa/internal/llm"
 	"cdsa.dev/cdsa/internal/llm/provider"
+	"cdsa.dev/cdsa/internal/mail"
 	"cdsa.dev/cdsa/internal/realtime"
 	"cdsa.dev/cdsa/internal/seed"
 	"cdsa.dev/cdsa/internal/tool"
@@ -46,6 +47,7 @@ type services struct {
 	authn      *auth.Authenticator
 	models     *llm.Registry
 	tools      *tool.Registry
+	mail       mail.Sender // nil: no mails are sent
 	accounts   *account.Service
 	chats      *chat.Service
 	executions *execution.Service
@@ -60,6 +62,7 @@ const (
 	turnWorkers  = 32
 	toolWorkers  = 16
 	indexWorkers = 2
+	mailWorkers  = 4
 )
 
 func (a *App) openServices(ctx context.Context) error {
@@ -109,12 +112,14 @@ func (a *App) newQueue() (*river.Client[pgx.Tx], error) {
 	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[job.Index]) error {
 		return a.documents.Index(ctx, j.Args.Document)
 	}))
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[job.SendMail]) error { return a.sendMail(ctx, j.Args.ID) }))
 	return river.NewClient(riverpgxv5.New(a.pool), &river.Config{
 		Logger: a.log, Workers: workers, JobTimeout: -1, // leases bound the work, not the queue
 		FetchCooldown: 5 * time.Millisecond, FetchPollInterval: time.Second,
 		CompletedJobRetentionPeriod: time.Hour, DiscardedJobRetentionPeriod: 24 * time.Hour,
 		Queues: map[string]river.QueueConfig{
 			job.QueueTurns: {MaxWorkers: turnWorkers}, job.QueueTools: {MaxWorkers: toolWorkers}, job.QueueIndex: {MaxWorkers: indexWorkers},
+			job.QueueMail: {MaxWorkers: mailWorkers},
 		},
 	})
 }
@@ -144,9 +149,13 @@ func (a *App) openIdentity() error {
 	if err != nil {
 		return err
 	}
+	if err := a.openMail(); err != nil {
+		return err
+	}
 	a.accounts, err = account.New(account.Config{
 		Store: a.store, Client: a.client, Pool: a.pool, Audit: a.audit, Hasher: a.hasher, Tokens: tokens, Registration: string(id.Registration), SessionTTL: id.SessionTTL,
 		IdentityKey: identityKey, Revoked: func(subject uuid.UUID) { a.revoked(subject); a.signal(fact.Revoked, []byte(subject.String())) }, Log: a.log,
+		Mail: a.mail,
 		Settings: account.Settings{
 			SessionMaxAge: id.SessionMaxAge, MaxSessions: id.MaxSessions, MFARoles: id.MFARoles, MFARequired: id.MFARequired, StepUpAge: id.StepUpAge,
 			LockoutFailures: id.LockoutFailures, LockoutBase: id.LockoutBase, LockoutMax: id.LockoutMax,

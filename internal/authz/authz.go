@@ -24,8 +24,8 @@ type Principal struct {
 	SessionID uuid.UUID // login session; uuid.Nil for a system principal
 	Kind      enum.ActorKind
 	Superuser bool
+	APIToken  bool      // signed in with an API token, not interactively
 	ExpiresAt time.Time // of the access token; zero for a system principal
-	APIToken  bool      // a program with a token of the user's, which can never give a second factor
 	MustEnrol bool      // a role of the user's demands a second factor that they do not have: until then they may do nothing
 	perms     map[string]bool
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -22,6 +23,7 @@ var checks = map[string]func(string) error{
 	"postgres": func(s string) error { return scheme(s, "postgres", "postgresql") },
 	"nats":     natsURLs,
 	"email":    email,
+	"mailbox":  mailbox,
 }
 
 func hostPort(s string, anyHost bool) error {
@@ -74,6 +76,14 @@ func email(s string) error {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || local == "" || domain == "" || strings.ContainsAny(s, " \t\r\n,;<>") || strings.Contains(domain, "@") {
 		return errors.New("is not an e-mail address")
+	}
+	return nil
+}
+
+// mailbox is an address with or without a name: CDSA <cdsa@example.org>.
+func mailbox(s string) error {
+	if _, err := mail.ParseAddress(s); err != nil || strings.ContainsAny(s, "\r\n") {
+		return errors.New("is not a sender such as CDSA <cdsa@example.org>")
 	}
 	return nil
 }
@@ -142,16 +152,22 @@ func (l *loader) relations(c *Config) {
 func (l *loader) mail(c *Config) {
 	m := &c.Mail
 	if m.SMTPAddr != "" {
-		host, _, _ := net.SplitHostPort(m.SMTPAddr)
-		if m.SMTPTLS == "none" && !loopbackURL("//"+host) {
+		if m.SMTPTLS == "none" && !loopbackURL("//"+m.SMTPAddr) {
 			l.problem("CDSA_SMTP_TLS is none, but CDSA_SMTP_ADDR is on another machine: passwords and links would be sent in clear.")
 		}
 		if m.From == "" {
 			l.problem("CDSA_MAIL_FROM must be set when CDSA_SMTP_ADDR is.")
 		}
-		if c.InProduction() && m.PublicURL == "" {
+		switch {
+		case !c.InProduction():
+		case m.PublicURL == "":
 			l.problem("CDSA_PUBLIC_URL must be set in production when CDSA_SMTP_ADDR is: mails hold links to it.")
+		case strings.HasPrefix(m.PublicURL, "http://") && !loopbackURL(m.PublicURL):
+			l.problem("CDSA_PUBLIC_URL begins with http://: links that set passwords would lead people over a line in clear.")
 		}
+	}
+	if (m.SMTPUsername != "") != m.SMTPPassword.IsSet() {
+		l.problem("CDSA_SMTP_USERNAME and CDSA_SMTP_PASSWORD go together.")
 	}
 	if m.PublicURL == "" {
 		m.PublicURL = "http://" + reachable(c.Server.ListenAddr)

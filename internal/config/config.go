@@ -116,7 +116,7 @@ type Mail struct {
 	SMTPUsername string `env:"CDSA_SMTP_USERNAME" doc:"User name at the SMTP server."`
 	SMTPPassword Secret `env:"CDSA_SMTP_PASSWORD" doc:"Password at the SMTP server."`
 	SMTPTLS      string `env:"CDSA_SMTP_TLS" default:"starttls" oneof:"starttls,implicit,none" doc:"How the connection is secured. none is for a server on this machine."`
-	From         string `env:"CDSA_MAIL_FROM" default:"CDSA <cdsa@localhost>" production:"" doc:"Sender of mails. Needed with CDSA_SMTP_ADDR in production."`
+	From         string `env:"CDSA_MAIL_FROM" check:"mailbox" default:"CDSA <cdsa@localhost>" production:"" doc:"Sender of mails. Needed with CDSA_SMTP_ADDR in production."`
 	PublicURL    string `env:"CDSA_PUBLIC_URL" check:"origin" doc:"Where people reach the server, as https://cdsa.example.org: for links in mails and as a redirect address of OpenID Connect. Empty: http:// and the listen address."`
 }
 

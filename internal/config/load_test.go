@@ -127,6 +127,13 @@ func TestLoad_Refuses(t *testing.T) {
 		"WeakHash":          {[]string{"CDSA_ARGON2_MEMORY=7MiB"}, "OWASP"},
 		"FileMissing":       {[]string{"CDSA_BUS_KEY_FILE=/nowhere/hunter2"}, "CDSA_BUS_KEY_FILE: the file cannot be read"},
 		"BothGiven":         {[]string{"CDSA_BUS_KEY=" + key(32), "CDSA_BUS_KEY_FILE=/nowhere"}, "are both set"},
+		"ClearMail":         {[]string{"CDSA_SMTP_ADDR=smtp.example.org:25", "CDSA_SMTP_TLS=none"}, "sent in clear"},
+		"MailSender":        {[]string{"CDSA_MAIL_FROM=a@b.example, c@d.example"}, "is not a sender"},
+		"MailSenderBreaks":  {[]string{"CDSA_MAIL_FROM=a@b.example\r\nBcc: c@d.example"}, "is not a sender"},
+		"MailSenderMissing": {production("CDSA_SMTP_ADDR=smtp.example.org:587", "CDSA_PUBLIC_URL=https://cdsa.example.org"), "CDSA_MAIL_FROM must be set"},
+		"MailHalfSignedIn":  {[]string{"CDSA_SMTP_ADDR=smtp.example.org:587", "CDSA_SMTP_PASSWORD=hunter2"}, "go together"},
+		"MailWithoutLinks":  {production("CDSA_SMTP_ADDR=smtp.example.org:587", "CDSA_MAIL_FROM=a@b.example"), "CDSA_PUBLIC_URL must be set"},
+		"MailClearLinks":    {production("CDSA_SMTP_ADDR=smtp.example.org:587", "CDSA_MAIL_FROM=a@b.example", "CDSA_PUBLIC_URL=http://cdsa.example.org"), "line in clear"},
 		"AllProxies":        {production("CDSA_TRUSTED_PROXIES=0.0.0.0/0"), "trusts every address"},
 		"ClearModel":        {production("CDSA_LLM_PROVIDER=openai", "CDSA_LLM_MODEL=m", "CDSA_LLM_API_KEY=k", "CDSA_LLM_BASE_URL=http://models.example/v1"), "in clear"},
 		"KeylessModel":      {production("CDSA_LLM_PROVIDER=openai", "CDSA_LLM_MODEL=m"), "CDSA_LLM_API_KEY must be set"},
@@ -140,6 +147,18 @@ func TestLoad_Refuses(t *testing.T) {
 			require.NotContains(t, err.Error(), "hunter2", "no secret in an error")
 		})
 	}
+}
+
+func TestLoad_Mail(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:25", "[::1]:25", "localhost:25"} {
+		c, err := Load([]string{"CDSA_SMTP_ADDR=" + addr, "CDSA_SMTP_TLS=none"})
+		require.NoError(t, err, addr)
+		require.Equal(t, "http://127.0.0.1:8080", c.Mail.PublicURL)
+	}
+	_, err := Load(production("CDSA_SMTP_ADDR=smtp.example.org:587", "CDSA_MAIL_FROM=CDSA <cdsa@example.org>", "CDSA_PUBLIC_URL=https://cdsa.example.org", "CDSA_SMTP_USERNAME=u", "CDSA_SMTP_PASSWORD=p"))
+	require.NoError(t, err)
+	_, err = Load(production()) // mails nothing
+	require.NoError(t, err)
 }
 
 func TestLoad_AllProblemsTogether(t *testing.T) {
