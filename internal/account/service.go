@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,6 +89,8 @@ type Service struct {
 	mailKey      []byte // makes mailed tokens
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
+
+	throttlesSwept atomic.Int64 // when, in ns
 }
 
 // New makes a service. It fails when something is missing.

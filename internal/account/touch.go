@@ -59,9 +59,13 @@ func (t *touches) take(now time.Time) (sessions, logins map[uuid.UUID]time.Time)
 	return sessions, logins
 }
 
-// Sweep writes the times of last use and last login that were noted since the last write, at most once a minute. Call
-// it every second on every replica. Rows that someone has locked are left for the next use.
+// Sweep writes the times of last use and last login that were noted since the last write, and forgets old failures to
+// sign in, each at most once a minute. Call it every second on every replica. Rows that someone has locked are left for
+// the next use.
 func (s *Service) Sweep(ctx context.Context) error {
+	if err := s.sweepThrottles(ctx); err != nil {
+		return err
+	}
 	sessions, logins := s.touches.take(s.now())
 	if len(sessions)+len(logins) == 0 {
 		return nil
