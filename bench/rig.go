@@ -108,6 +108,7 @@ func (r *rig) settings(addr string) []string {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir, "TMPDIR=" + r.dir, "TZ=UTC", "CDSA_LISTEN_ADDR=" + addr, "CDSA_DATA_DIR=" + filepath.Join(r.dir, "data"),
 		"DATABASE_URL=" + r.cluster.URL(pglocal.App, pglocal.Database), "CDSA_MIGRATE_URL=" + r.cluster.URL(pglocal.Owner, pglocal.Database),
 		"CDSA_WORKERS=false", "CDSA_LOG_LEVEL=warn", "CDSA_PPROF=true",
+		"CDSA_RATE_POINTS=1000000000", "CDSA_RATE_REFILL=1000000000",
 	}
 }
 
