@@ -358,9 +358,11 @@ func (s *Service) sweepThrottles(ctx context.Context) error {
 	if now.UnixNano()-last < int64(time.Minute) || !s.throttlesSwept.CompareAndSwap(last, now.UnixNano()) {
 		return nil
 	}
-	_, err := s.cfg.Pool.Exec(ctx, `DELETE FROM login_throttles WHERE key IN (SELECT key FROM login_throttles WHERE last_at < $1 ORDER BY key FOR UPDATE SKIP LOCKED)`, s.forgottenBefore(now))
-	if err != nil {
-		return fmt.Errorf("forget failed sign-ins: %w", err)
-	}
-	return nil
+	return s.cfg.Store.Do(asSystem(ctx), func(ctx context.Context, tx *uow.Tx) error {
+		_, err := tx.PG.Exec(ctx, `DELETE FROM login_throttles WHERE key IN (SELECT key FROM login_throttles WHERE last_at < $1 ORDER BY key FOR UPDATE SKIP LOCKED)`, s.forgottenBefore(now))
+		if err != nil {
+			return fmt.Errorf("forget failed sign-ins: %w", err)
+		}
+		return nil
+	})
 }

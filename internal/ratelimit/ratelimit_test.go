@@ -279,6 +279,23 @@ func TestHeard_Nonsense(t *testing.T) {
 	require.Equal(t, 50, spend(r.replicas[1], ctx, 200), "a debt is never more than one budget")
 }
 
+// FuzzHeard: whatever comes over the bus, nobody gets more than a full budget or owes more than one.
+func FuzzHeard(f *testing.F) {
+	r := newRig(f, 100, 1, 1)
+	ctx := person()
+	spend(r.replicas[0], ctx, 90)
+	r.replicas[0].Tell()
+	f.Add(r.mail[0])
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, m []byte) {
+		r := newRig(t, 100, 1, 1)
+		r.replicas[0].Heard(m)
+		require.LessOrEqual(t, spend(r.replicas[0], ctx, 200), 100)
+		r.pass(200 * time.Second)
+		require.Equal(t, 100, spend(r.replicas[0], ctx, 200))
+	})
+}
+
 // TestHeard_HoldsNoAddress: what goes over the bus names no network.
 func TestHeard_HoldsNoAddress(t *testing.T) {
 	r := newRig(t, 100, 1, 2)
