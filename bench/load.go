@@ -58,7 +58,16 @@ func post(ctx context.Context, base string, c call, buf *bytes.Buffer) ([]byte, 
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answered %s: %.300s", c.path, res.Status, buf)
 	}
-	return buf.Bytes(), nil
+	return withoutCost(buf.Bytes()), nil
+}
+
+// withoutCost cuts what is left of the caller's budget off an answer: it is the server's alone, and never twice the same.
+func withoutCost(answer []byte) []byte {
+	i := bytes.LastIndex(answer, []byte(`,"extensions":{"cost":{"limit":`))
+	if i < 0 || !bytes.HasSuffix(answer, []byte(`"}}}`)) {
+		return answer
+	}
+	return append(answer[:i], '}')
 }
 
 // drive sends calls from several clients at once, for a time and at most so many, and checks every answer. It gives how

@@ -41,6 +41,9 @@ func (s *Service) Login(ctx context.Context, in LoginInput) (Signed, error) {
 	if err != nil {
 		return Signed{}, err
 	}
+	if err := s.admitted(ctx, in.Login, who); err != nil { // a pause may have begun while this one waited for its turn
+		return Signed{}, err
+	}
 	why := s.refusal(who, right)
 	var pr proof
 	if why == "" && who.secondFact {

@@ -94,7 +94,9 @@ type Service struct {
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
 	guesses      [guessTurns]chan struct{} // at codes of a second factor
-	mailSwept    atomic.Int64              // when sweepMailed last ran, in Unix seconds
+
+	mailSwept      atomic.Int64 // when sweepMailed last ran, in Unix seconds
+	throttlesSwept atomic.Int64 // when sweepThrottles did, in ns
 }
 
 // New makes a service. It fails when something is missing.

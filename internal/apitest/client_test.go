@@ -42,8 +42,18 @@ type reply struct {
 			Code   string            `json:"code"`
 			Fields map[string]string `json:"fields"`
 			State  string            `json:"state"`
+			After  int               `json:"retryAfterMs"`
 		} `json:"extensions"`
 	} `json:"errors"`
+	Extensions struct {
+		Cost *budget `json:"cost"`
+	} `json:"extensions"`
+}
+
+// budget is what is left of a caller's.
+type budget struct {
+	Limit, Cost, Remaining int
+	ResetAt                time.Time
 }
 
 // outcome is OK or the first error's code.
@@ -53,6 +63,12 @@ func (r reply) outcome() string {
 	}
 	return "OK"
 }
+
+// cost is what an answer says of the caller's budget, at its end.
+var cost = regexp.MustCompile(`,"extensions":\{"cost":\{"limit":\d+,"cost":\d+,"remaining":\d+,"resetAt":"[-0-9T:.]+Z"\}\}\}$`)
+
+// answer is the text without what differs each time.
+func (r reply) answer() string { return cost.ReplaceAllString(string(r.body), "}") }
 
 func (r reply) String() string { return fmt.Sprintf("%d %.600s", r.status, r.body) }
 

@@ -223,6 +223,9 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 		a.accounts.Watch(background, account.Watcher{Changed: func(ids []uuid.UUID) { a.revoked(ids...) }, Anything: a.revokedAny, Blind: a.streams.Suspend})
 	})
 
+	a.every(background, &wg, tellEvery, "request budgets", func(context.Context) error { a.limits.Tell(); return nil })
+	a.every(background, &wg, time.Second, "refused requests", a.limits.Record)
+
 	tuneGC()
 	time.AfterFunc(trimAfter, trim)
 	a.every(background, &wg, trimInterval, "memory", func(context.Context) error { trim(); return nil })
@@ -240,7 +243,7 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 	a.turns.Wait()
 	wg.Wait()
 	a.hub.Close()
-	return err
+	return errors.Join(err, a.limits.Record(end)) // what was refused since the last time
 }
 
 // A trim costs a garbage collection and some hundred minor page faults.
@@ -297,15 +300,21 @@ func (a *App) hearSignals() (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for revocations: %w", err)
 	}
+	stopSpent, err := a.bus.OnSignal(fact.Spent, a.limits.Heard)
+	if err != nil {
+		stopRevoked()
+		return nil, fmt.Errorf("listen for spent budgets: %w", err)
+	}
 	stopCancel, err := on(fact.Cancel, func(id uuid.UUID) {
 		a.turns.Stop(id)
 		a.executions.Interrupt(id)
 	})
 	if err != nil {
 		stopRevoked()
+		stopSpent()
 		return nil, fmt.Errorf("listen for cancellations: %w", err)
 	}
-	return func() { stopRevoked(); stopCancel() }, nil
+	return func() { stopRevoked(); stopSpent(); stopCancel() }, nil
 }
 
 func (a *App) signal(subject string, data []byte) {

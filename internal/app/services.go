@@ -28,6 +28,7 @@ import (
 	"cdsa.dev/cdsa/internal/llm"
 	"cdsa.dev/cdsa/internal/llm/provider"
 	"cdsa.dev/cdsa/internal/mail"
+	"cdsa.dev/cdsa/internal/ratelimit"
 	"cdsa.dev/cdsa/internal/realtime"
 	"cdsa.dev/cdsa/internal/seed"
 	"cdsa.dev/cdsa/internal/tool"
@@ -55,6 +56,7 @@ type services struct {
 	documents  *document.Service
 	turns      *turn.Runner
 	dispatch   *dispatch.Dispatcher
+	limits     *ratelimit.Limiter
 }
 
 // Workers at once, by queue. Answers wait on models and tools on the network: many fit; indexing is arithmetic: few do.
@@ -163,6 +165,9 @@ func (a *App) openIdentity() error {
 		},
 	})
 	if err != nil {
+		return err
+	}
+	if a.limits, err = a.newLimiter(identityKey); err != nil {
 		return err
 	}
 	a.principals = auth.NewPrincipalCache(a.accounts.LoadPrincipal, auth.PrincipalCacheConfig{TTL: id.PrincipalTTL})

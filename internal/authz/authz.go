@@ -24,8 +24,8 @@ type Principal struct {
 	SessionID uuid.UUID // login session; uuid.Nil for a system principal
 	Kind      enum.ActorKind
 	Superuser bool
-	APIToken  bool      // signed in with an API token, not interactively
-	ExpiresAt time.Time // of the access token; zero for a system principal
+	APIToken  bool      // a program with an API token: its rights are the token's, and it may not change who may sign in
+	ExpiresAt time.Time // of the token; zero for a system principal
 	MustEnrol bool      // a role of the user's demands a second factor that they do not have: until then they may do nothing
 	perms     map[string]bool
 }

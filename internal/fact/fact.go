@@ -18,6 +18,8 @@ const (
 	Revoked = "revoked"
 	// Cancel is a signal: the payload is the id of an answer or a tool call to stop.
 	Cancel = "cancel"
+	// Spent is a signal between replicas: what callers spent of their request budgets. Package ratelimit has its form.
+	Spent = "spent"
 )
 
 // ChatSubject is the subject of one conversation.

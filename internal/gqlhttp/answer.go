@@ -15,6 +15,8 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/gqlhttp/document"
+	"cdsa.dev/cdsa/internal/ratelimit"
 )
 
 // maxPooled is the largest buffer kept for the next request, bytes.
@@ -141,6 +143,11 @@ func (x *exchange) requestError(resp *graphql.Response) {
 	if x.media == mediaResponse {
 		status = statusOf(resp.Errors)
 	}
+	if len(resp.Errors) > 0 {
+		if ms, ok := resp.Errors[0].Extensions["retryAfterMs"].(int64); ok {
+			x.w.Header()["Retry-After"] = []string{strconv.FormatInt((ms+999)/1000, 10)}
+		}
+	}
 	x.write(status, resp)
 }
 
@@ -175,7 +182,7 @@ func (x *exchange) write(status int, resp *graphql.Response) {
 		b = append(b, resp.Data...)
 	}
 	if len(resp.Extensions) > 0 {
-		b = appendJSON(append(comma(b), `"extensions":`...), resp.Extensions)
+		b = appendExtensions(append(comma(b), `"extensions":`...), resp.Extensions)
 	}
 	b = append(b, '}')
 	x.buf.out = b
@@ -193,6 +200,16 @@ func comma(b []byte) []byte {
 		return append(b, ',')
 	}
 	return b
+}
+
+// appendExtensions writes the budget, which every answer has and most have alone, without a marshaller.
+func appendExtensions(b []byte, ext map[string]any) []byte {
+	budget, ok := ext[document.CostExtension].(*ratelimit.Budget)
+	if !ok || len(ext) > 1 {
+		return appendJSON(b, ext)
+	}
+	b = append(b, `{"`+document.CostExtension+`":`...)
+	return append(budget.AppendJSON(b), '}')
 }
 
 // appendJSON panics on what cannot be marshalled: an extension's fault, answered by serve.

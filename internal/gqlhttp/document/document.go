@@ -18,6 +18,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/gqlhttp/present"
+	"cdsa.dev/cdsa/internal/ratelimit"
 )
 
 // maxSuggest is the longest document that gets suggestions, bytes: finding them is quadratic in the names' length.
@@ -83,6 +84,8 @@ type record struct {
 	invalid  gqlerror.List // validation errors behind the first, which is all a mutator can return
 	errors   atomic.Int64  // presented for the current response
 	limit    int64
+	budget   ratelimit.Budget
+	charged  bool // budget is set
 }
 
 func recordOf(ctx context.Context) *record {
@@ -100,6 +103,14 @@ func Cost(ctx context.Context) int {
 		return r.cost
 	}
 	return 0
+}
+
+// BudgetOf is what the caller of the operation in ctx has left after it; false where there are no budgets.
+func BudgetOf(ctx context.Context) (b ratelimit.Budget, ok bool) {
+	if r := recordOf(ctx); r != nil {
+		return r.budget, r.charged
+	}
+	return b, false
 }
 
 // MutateOperationParameters parses the query, or finds it, before gqlgen would.
@@ -165,10 +176,17 @@ func (d *documents) MutateOperationContext(ctx context.Context, oc *graphql.Oper
 		return present.Wrap(errs.New(errs.ResourceExhausted,
 			"The operation costs %d, more than the %d allowed. Ask for smaller pages or fewer fields.", r.cost, d.limits.MaxCost))
 	}
+	if d.limits.Charge != nil {
+		var err error
+		if r.budget, err = d.limits.Charge(ctx, r.cost); err != nil {
+			return present.Wrap(err)
+		}
+		r.charged = true
+	}
 	return nil
 }
 
-// InterceptResponse completes the validation errors and bounds all others.
+// InterceptResponse completes the validation errors, bounds all others and tells the budget.
 func (d *documents) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 	r := recordOf(ctx)
 	if r == nil {
@@ -187,8 +205,17 @@ func (d *documents) InterceptResponse(ctx context.Context, next graphql.Response
 		resp.Errors[len(resp.Errors)-1] = d.inner(ctx, errs.New(errs.ResourceExhausted,
 			"There were more than %d errors; the rest is left out.", r.limit-1))
 	}
+	if r.charged && graphql.GetOperationContext(ctx).Operation.Operation != ast.Subscription {
+		if resp.Extensions == nil {
+			resp.Extensions = map[string]any{}
+		}
+		resp.Extensions[CostExtension] = &r.budget
+	}
 	return resp
 }
+
+// CostExtension is the key of a response's extensions that has the *ratelimit.Budget.
+const CostExtension = "cost"
 
 // present drops the errors beyond MaxErrors of a response: gqlgen compares each with all before it.
 func (d *documents) present(ctx context.Context, err error) *gqlerror.Error {

@@ -7,15 +7,17 @@
 // concurrent use.
 //
 // Codes: GRAPHQL_PARSE_FAILED and GRAPHQL_VALIDATION_FAILED for a text that is no valid document, RESOURCE_EXHAUSTED
-// for every limit, BAD_USER_INPUT for page sizes, cursors and NUL characters, UNAUTHENTICATED for introspection.
+// for every limit, RATE_LIMITED by Limits.Charge, BAD_USER_INPUT for page sizes, cursors and NUL characters, UNAUTHENTICATED for introspection.
 package document
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/99designs/gqlgen/graphql/handler"
 
 	"cdsa.dev/cdsa/internal/gqlhttp/present"
+	"cdsa.dev/cdsa/internal/ratelimit"
 )
 
 // Limits bound documents and operations. A zero refuses everything it limits; start from DefaultLimits.
@@ -37,6 +39,11 @@ type Limits struct {
 	// ValidCursor judges every after and before in front of the resolvers; field is Type.field. It must be set: a
 	// forged cursor makes entgql panic.
 	ValidCursor func(field, cursor string) error
+
+	// Charge takes an operation's cost from its caller's budget, after everything else was judged and before anything
+	// runs; its error refuses the operation. What it gives is in extensions.cost of the answer, subscriptions' aside: one
+	// answer may be many subscribers'. Nil: there are no budgets.
+	Charge func(ctx context.Context, cost int) (ratelimit.Budget, error)
 }
 
 // DefaultLimits are the defaults of the API contract.
