@@ -32,6 +32,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/oidc"
 	"cdsa.dev/cdsa/internal/uow"
 )
 
@@ -49,6 +50,7 @@ type Config struct {
 	Registration string        // open, invite or closed; anything else is closed
 	SessionTTL   time.Duration // from each refresh on
 	Settings     Settings
+	OIDC         *oidc.Set // nil: no provider
 	// Revoked tells this and every other replica that a session's or a user's rights changed. It may lose what it is
 	// told: the principal cache's lifetime is the bound.
 	Revoked func(id uuid.UUID)

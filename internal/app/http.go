@@ -26,7 +26,7 @@ func (a *App) openHTTP(version string) error {
 	settings.MaxDepth, settings.MaxAliases, settings.MaxTokens, settings.MaxCost = l.Depth, l.Aliases, l.Tokens, l.Complexity
 	settings.MaxOperations, settings.MaxMutations, settings.MaxErrors = l.Operations, l.Mutations, l.Errors
 	api := graph.NewHandler(&graph.Resolver{
-		Client: a.client, Audit: a.audit, Accounts: a.accounts, Chats: a.chats, Executions: a.executions, Approvals: a.approvals, Documents: a.documents,
+		Client: a.client, Audit: a.audit, Accounts: a.accounts, OIDC: a.oidc, Chats: a.chats, Executions: a.executions, Approvals: a.approvals, Documents: a.documents,
 		Models: a.models, Cursors: a.cursors, Position: a.hub.Position, Dispatch: a.dispatch, Reads: read.New(a.pool, a.client),
 		Info: graph.Info{Version: version, Registration: string(a.cfg.Identity.Registration)},
 	}, settings, a.streams)
