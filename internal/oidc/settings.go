@@ -37,6 +37,7 @@ var (
 	nameForm  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
 	scopeForm = regexp.MustCompile(`^[\x21\x23-\x5b\x5d-\x7e]{1,100}$`) // RFC 6749 section 3.3
 	textForm  = regexp.MustCompile(`^[\x21-\x7e]+$`)
+	vschar    = regexp.MustCompile(`^[\x20-\x7e]*$`) // RFC 6749 appendix A.2
 )
 
 // Parse reads the JSON list of CDSA_OIDC_PROVIDERS; empty text is no provider. It is strict: a field that there is not
@@ -98,7 +99,7 @@ func (s *Settings) check(plainHTTP bool) error {
 		return errors.New("issuer is not an https:// URL without query and fragment (http:// is for a developer's own machine)")
 	case !textForm.MatchString(s.ClientID) || len(s.ClientID) > maxText:
 		return errors.New("clientId is missing, too long or holds what is not printable ASCII")
-	case s.ClientSecret != "" && !textForm.MatchString(s.ClientSecret) || len(s.ClientSecret) > maxText:
+	case !vschar.MatchString(s.ClientSecret) || len(s.ClientSecret) > maxText:
 		return errors.New("clientSecret is too long or holds what is not printable ASCII")
 	case !slices.Contains(s.Scopes, "openid") || len(s.Scopes) > maxRoles:
 		return errors.New("scopes lacks openid or is too long")
