@@ -119,7 +119,7 @@ func SignWith(key jose.SigningKey, claims []byte) string {
 	return token
 }
 
-// PublicKey is what verifies the provider's tokens, as DER-free bytes an attacker would use as a shared secret.
+// PublicKey is what verifies the tokens, as JSON: bytes that an attacker would use as a shared secret.
 func (p *Provider) PublicKey() []byte {
 	b, err := jose.JSONWebKey{Key: p.key.Public(), KeyID: keyID}.MarshalJSON()
 	if err != nil {
