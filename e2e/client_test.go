@@ -35,6 +35,7 @@ type settings struct {
 	ToolBody   string `json:"toolBody,omitempty"`
 	Chromium   string `json:"chromium,omitempty"`
 	Screenshot string `json:"screenshot,omitempty"` // where to write a picture of the page
+	Provider   string `json:"provider,omitempty"`   // issuer of an OpenID Connect provider
 }
 
 // settings of a client of s; a test fills in more.

@@ -17,6 +17,7 @@ import (
 	"cdsa.dev/cdsa/internal/event"
 	"cdsa.dev/cdsa/internal/execution"
 	"cdsa.dev/cdsa/internal/llm"
+	"cdsa.dev/cdsa/internal/oidc"
 	"cdsa.dev/cdsa/internal/read"
 )
 
@@ -25,6 +26,7 @@ type Resolver struct {
 	Client     *ent.Client
 	Audit      *audit.Recorder
 	Accounts   *account.Service
+	OIDC       *oidc.Set
 	Chats      *chat.Service
 	Executions *execution.Service
 	Approvals  *approval.Service

@@ -108,6 +108,9 @@ func (r *Resolver) serverInfo() *model.ServerInfo {
 	for _, m := range r.Models.List() {
 		out.ChatModels = append(out.ChatModels, &model.ChatModel{Name: m.Name, Provider: m.Provider, ContextWindowSize: m.ContextWindow, SensitivityCeiling: m.SensitivityCeiling, IsDefault: m.IsDefault})
 	}
+	for _, p := range r.OIDC.Listed() {
+		out.OidcProviders = append(out.OidcProviders, &model.OidcProvider{Name: p.Name, AuthorizationURL: p.AuthorizationURL})
+	}
 	return out
 }
 

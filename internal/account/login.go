@@ -79,6 +79,8 @@ type entry struct {
 	fresh   string // a new hash of the password; empty: the old one stays
 	proof   proof
 	details map[string]any // of the audit row
+	// first, where there is one, begins the unit of work and gives the account as it then is.
+	first func(context.Context, *uow.Tx) (person, error)
 }
 
 // enter opens the session unless the account changed while its credentials were checked.
@@ -87,6 +89,12 @@ func (s *Service) enter(ctx context.Context, e entry) (o opened, why string, err
 		return opened{}, "", err
 	}
 	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		if e.first != nil {
+			var err error
+			if e.who, err = e.first(ctx, tx); err != nil {
+				return err
+			}
+		}
 		now, err := lock(ctx, tx, e.who.id)
 		if err != nil {
 			return fmt.Errorf("lock an account: %w", err)

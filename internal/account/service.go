@@ -36,6 +36,7 @@ import (
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/mail"
+	"cdsa.dev/cdsa/internal/oidc"
 	"cdsa.dev/cdsa/internal/uow"
 )
 
@@ -54,6 +55,7 @@ type Config struct {
 	SessionTTL   time.Duration // from each refresh on
 	Settings     Settings
 	Mail         mail.Sender // nil: no mails are sent, and nobody is told
+	OIDC         *oidc.Set   // nil: no provider
 	// Revoked tells this and every other replica that a session's, a user's or a role's rights changed. It may lose what
 	// it is told: Watch reads it from the database.
 	Revoked func(id uuid.UUID)

@@ -21,8 +21,8 @@ import (
 
 const small = `{ viewer { id } }`
 
-// stream sends an operation for an event stream and gives the data lines of its answer.
-func (x *person) stream(tb testing.TB, query string) (lines []string) {
+// streamed sends an operation for an event stream and gives the data lines of its answer.
+func (x *person) streamed(tb testing.TB, query string) (lines []string) {
 	tb.Helper()
 	b, err := json.Marshal(map[string]any{"query": query})
 	require.NoError(tb, err)
@@ -78,7 +78,7 @@ func TestRateLimit_Told(t *testing.T) {
 	require.Equal(t, 1, ws.subscribe(t, small, nil).reply(t).Extensions.Cost.Cost)
 	require.Equal(t, 1, ws.subscribe(t, `mutation { createChatSession(input: {title: "A"}) { id } }`, nil).reply(t).Extensions.Cost.Cost)
 	require.Nil(t, ws.subscribe(t, operations["Subscription.documentEvents"].query, after(t, nil, nil)).reply(t).Extensions.Cost)
-	lines := x.stream(t, small)
+	lines := x.streamed(t, small)
 	require.Len(t, lines, 1)
 	require.Contains(t, lines[0], `"extensions":{"cost":{"limit":1000,"cost":1,`)
 	require.NotNil(t, (&person{server: s}).do(t, `{ serverInfo { version } }`, nil).Extensions.Cost, "anonymous callers have one as well")
@@ -116,7 +116,7 @@ func TestRateLimit_UsedUp(t *testing.T) {
 		require.Equal(t, "RATE_LIMITED", r.outcome())
 		require.Positive(t, r.Errors[0].Extensions.After)
 	}
-	lines := x.stream(t, create)
+	lines := x.streamed(t, create)
 	require.Len(t, lines, 1)
 	require.Contains(t, lines[0], "RATE_LIMITED")
 	up := x.upload(t, operations["Mutation.uploadDocument"].query, map[string]any{"input": map[string]any{"file": nil, "title": "Never"}}, "a.txt", "A heron.")

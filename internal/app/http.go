@@ -27,7 +27,7 @@ func (a *App) openHTTP(version string) error {
 	settings.MaxOperations, settings.MaxMutations, settings.MaxErrors = l.Operations, l.Mutations, l.Errors
 	settings.Charge = a.limits.Charge
 	api := graph.NewHandler(&graph.Resolver{
-		Client: a.client, Audit: a.audit, Accounts: a.accounts, Chats: a.chats, Executions: a.executions, Approvals: a.approvals, Documents: a.documents,
+		Client: a.client, Audit: a.audit, Accounts: a.accounts, OIDC: a.oidc, Chats: a.chats, Executions: a.executions, Approvals: a.approvals, Documents: a.documents,
 		Models: a.models, Cursors: a.cursors, Position: a.hub.Position, Dispatch: a.dispatch, Reads: read.New(a.pool, a.client),
 		Info: graph.Info{Version: version, Registration: string(a.cfg.Identity.Registration)},
 	}, settings, a.streams)

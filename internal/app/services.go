@@ -28,6 +28,7 @@ import (
 	"cdsa.dev/cdsa/internal/llm"
 	"cdsa.dev/cdsa/internal/llm/provider"
 	"cdsa.dev/cdsa/internal/mail"
+	"cdsa.dev/cdsa/internal/oidc"
 	"cdsa.dev/cdsa/internal/ratelimit"
 	"cdsa.dev/cdsa/internal/realtime"
 	"cdsa.dev/cdsa/internal/seed"
@@ -46,6 +47,7 @@ type services struct {
 	hasher     *auth.Hasher
 	principals *auth.PrincipalCache
 	authn      *auth.Authenticator
+	oidc       *oidc.Set
 	models     *llm.Registry
 	tools      *tool.Registry
 	mail       mail.Sender // nil: no mails are sent
@@ -147,6 +149,12 @@ func (a *App) openIdentity() error {
 	if err != nil {
 		return err
 	}
+	providers, err := oidc.Parse(id.OIDCProviders.Reveal(), !a.cfg.InProduction())
+	if err != nil {
+		return fmt.Errorf("CDSA_OIDC_PROVIDERS: %w", err)
+	}
+	a.oidc = oidc.New(oidc.Config{Providers: providers, PlainHTTP: !a.cfg.InProduction(), Log: a.log})
+	a.onClose(func(context.Context) error { a.oidc.Close(); return nil })
 	identityKey, err := a.cfg.IdentityKey()
 	if err != nil {
 		return err
@@ -157,7 +165,7 @@ func (a *App) openIdentity() error {
 	a.accounts, err = account.New(account.Config{
 		Store: a.store, Client: a.client, Pool: a.pool, Audit: a.audit, Hasher: a.hasher, Tokens: tokens, Registration: string(id.Registration), SessionTTL: id.SessionTTL,
 		IdentityKey: identityKey, Revoked: func(subject uuid.UUID) { a.revoked(subject); a.signal(fact.Revoked, []byte(subject.String())) }, Log: a.log,
-		Mail: a.mail,
+		Mail: a.mail, OIDC: a.oidc,
 		Settings: account.Settings{
 			SessionMaxAge: id.SessionMaxAge, MaxSessions: id.MaxSessions, MFARoles: id.MFARoles, MFARequired: id.MFARequired, StepUpAge: id.StepUpAge,
 			LockoutFailures: id.LockoutFailures, LockoutBase: id.LockoutBase, LockoutMax: id.LockoutMax,

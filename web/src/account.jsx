@@ -1,16 +1,20 @@
 // The bar at the top: who is signed in, signing in and out, and choosing a file to upload.
-import { useState, useSyncExternalStore } from 'react'
+import { useEffect, useState, useSyncExternalStore } from 'react'
 import { account, login, logout, register, subscribe } from './session.js'
 import { onSocketStatus, socketStatus, upload } from './fetcher.js'
+import { begin, serverInfo } from './oidc.js'
+import { Security } from './security.jsx'
 
 export const useAccount = () => useSyncExternalStore(subscribe, account)
 
 const sockets = { open: 'live', connecting: 'connecting …', closed: 'no subscription' }
 
-export function AccountBar() {
+export function AccountBar({ greeting }) {
   const who = useAccount()
   const socket = useSyncExternalStore(onSocketStatus, socketStatus)
   const [notice, setNotice] = useState('')
+  const [isOpen, setIsOpen] = useState(false)
+  useEffect(() => setNotice(greeting), [greeting])
 
   const chosen = async (event) => {
     const [file] = event.target.files
@@ -39,6 +43,10 @@ export function AccountBar() {
             Upload
             <input type="file" onChange={chosen} hidden />
           </label>
+          <button type="button" onClick={() => setIsOpen(true)}>
+            Account
+          </button>
+          {isOpen && <Security onClose={() => setIsOpen(false)} />}
           <button type="button" onClick={leave}>
             Sign out
           </button>
@@ -54,6 +62,12 @@ export function AccountBar() {
 function SignIn({ onNotice }) {
   const [isNew, setIsNew] = useState(false)
   const [isBusy, setIsBusy] = useState(false)
+  const [wantsCode, setWantsCode] = useState(false)
+  const [{ registration, oidcProviders }, setInfo] = useState({ registration: 'closed', oidcProviders: [] })
+
+  useEffect(() => {
+    serverInfo().then(setInfo, (error) => onNotice(error.message))
+  }, [onNotice])
 
   const submit = async (event) => {
     event.preventDefault()
@@ -63,25 +77,49 @@ function SignIn({ onNotice }) {
     onNotice('')
     try {
       if (isNew) await register({ email, username: name, password, invitation: code || undefined })
-      else await login({ login: name, password, totpCode: code || undefined })
+      else await login({ login: name, password, ...secondFactor(code) })
     } catch (error) {
+      if (error.code === 'MFA_REQUIRED' && error.state === 'CODE_MISSING') setWantsCode(true)
       onNotice(error.message)
     } finally {
       setIsBusy(false)
     }
   }
+  const toggle = () => {
+    setIsNew(!isNew)
+    setWantsCode(false)
+  }
   return (
-    <form onSubmit={submit} aria-label={isNew ? 'Register' : 'Sign in'}>
-      {isNew && <input name="email" type="email" placeholder="E-mail" autoComplete="email" required />}
-      <input name="name" placeholder={isNew ? 'Username' : 'Username or e-mail'} autoComplete="username" required />
-      <input name="password" type="password" placeholder="Password" autoComplete={isNew ? 'new-password' : 'current-password'} required />
-      <input name="code" className="short" placeholder={isNew ? 'Invitation' : 'Code'} autoComplete="one-time-code" />
-      <button type="submit" disabled={isBusy}>
-        {isNew ? 'Register' : 'Sign in'}
-      </button>
-      <button type="button" className="link" onClick={() => setIsNew(!isNew)}>
-        {isNew ? 'I have an account' : 'New here'}
-      </button>
-    </form>
+    <>
+      <form onSubmit={submit} aria-label={isNew ? 'Register' : 'Sign in'}>
+        {isNew && <Field name="email" type="email" label="E-mail" autoComplete="email" required />}
+        <Field name="name" label={isNew ? 'Username' : 'Username or e-mail'} autoComplete="username" required />
+        <Field name="password" type="password" label="Password" autoComplete={isNew ? 'new-password' : 'current-password'} required />
+        {isNew && registration !== 'open' && <Field name="code" className="short" label="Invitation" required />}
+        {wantsCode && <Field name="code" label="Code or recovery code" autoComplete="one-time-code" autoFocus required />}
+        <button type="submit" disabled={isBusy}>
+          {isNew ? 'Register' : 'Sign in'}
+        </button>
+        {registration !== 'closed' && (
+          <button type="button" className="link" onClick={toggle}>
+            {isNew ? 'I have an account' : 'New here'}
+          </button>
+        )}
+      </form>
+      {oidcProviders.map((provider) => (
+        <button key={provider.name} type="button" onClick={() => begin(provider).catch((error) => onNotice(error.message))}>
+          Sign in with {provider.name}
+        </button>
+      ))}
+    </>
   )
+}
+
+const Field = ({ label, ...rest }) => <input placeholder={label} aria-label={label} {...rest} />
+
+// secondFactor tells an authenticator's code, which is six digits, from a recovery code.
+function secondFactor(code = '') {
+  const typed = code.replaceAll(' ', '')
+  if (!typed) return {}
+  return /^\d{6}$/.test(typed) ? { totpCode: typed } : { recoveryCode: code.trim() }
 }

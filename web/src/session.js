@@ -31,7 +31,7 @@ export const subscribe = (listener) => {
 /** account is {id, username, roles, sessionId, …} of who is signed in, or null. */
 export const account = () => current
 
-const fields = `accessToken refreshToken expiresAt session { id } user { id username roles { name } }`
+export const fields = `accessToken refreshToken expiresAt session { id } user { id username roles { name } }`
 
 /** post sends one operation over HTTP and gives the whole result; it throws a sentence when there is none. */
 export async function post(body, token, signal) {
@@ -51,10 +51,24 @@ export async function post(body, token, signal) {
   }
 }
 
-async function authenticate(field, query, variables) {
+// refusal is what the server said, with its code and the state to branch on.
+function refusal(result, otherwise) {
+  const { message = otherwise, extensions = {} } = result.errors?.[0] ?? {}
+  return Object.assign(new Error(message), { code: extensions.code, state: extensions.state })
+}
+
+/** call sends one operation as who is signed in, or as nobody, and gives its data; it throws what the server refuses. */
+export async function call(query, variables) {
+  const result = await post({ query, variables }, await token())
+  if (result.errors || !result.data) throw refusal(result, 'The server gave no answer.')
+  return result.data
+}
+
+/** authenticate signs in with an operation that gives an AuthPayload. */
+export async function authenticate(field, query, variables) {
   const result = await post({ query, variables })
   const payload = result.data?.[field]
-  if (!payload) throw new Error(result.errors?.[0]?.message ?? 'The server did not sign you in.')
+  if (!payload) throw refusal(result, 'The server did not sign you in.')
   const { accessToken, refreshToken, expiresAt, session, user } = payload
   write({
     accessToken,

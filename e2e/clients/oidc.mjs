@@ -1,0 +1,89 @@
+// The playground with an OpenID Connect provider in a real browser: sign in there, come back signed in, with the roles
+// of the claims; answers that nobody asked for and mailed links leave nothing in the address bar.
+import assert from 'node:assert/strict'
+import { chromium } from 'playwright-core'
+import { main, patiently, request, say, settings } from './lib.mjs'
+
+const flags = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-default-apps',
+  '--no-first-run', '--disable-extensions', '--disable-domain-reliability', '--disable-dev-shm-usage', '--disable-gpu']
+
+main(async () => {
+  const { url } = await patiently(async () => {
+    const { serverInfo } = await request(null, '{ serverInfo { oidcProviders { name authorizationUrl } } }')
+    if (!serverInfo.oidcProviders.length) throw new Error('the provider is not discovered yet')
+    return { url: serverInfo.oidcProviders[0].authorizationUrl }
+  })
+  assert.equal(new URL(url).origin, settings.provider)
+  say('the server found the provider that came after it')
+
+  const browser = await chromium.launch({ executablePath: settings.chromium, args: flags })
+  const page = await browser.newPage({ viewport: { width: 1400, height: 900 } })
+  page.setDefaultTimeout(30_000)
+  const wrong = []
+  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && wrong.push(`${message.type()}: ${message.text()}`))
+  page.on('pageerror', (error) => wrong.push(`uncaught: ${error.message}`))
+  page.on('request', (r) => {
+    const { protocol, origin, href } = new URL(r.url())
+    if (['data:', 'blob:'].includes(protocol)) return
+    if (![settings.url, settings.provider].includes(origin)) wrong.push(`${href} is elsewhere`)
+    if (/eyJ|verifier/i.test(href)) wrong.push('a secret stands in an address')
+  })
+  const home = settings.url + '/'
+  const signedIn = async (roles) => {
+    await page.locator('#account').waitFor()
+    assert.equal(page.url(), home, 'the code is gone from the address bar')
+    assert.equal(await page.locator('#account small').textContent(), roles)
+    assert.equal(await page.evaluate(() => sessionStorage.getItem('cdsa.oidc')), null, 'verifier, state and nonce are gone')
+  }
+  const begin = () => page.getByRole('button', { name: 'Sign in with corp' }).click()
+
+  await page.goto(home)
+  await begin()
+  await page.getByLabel('Login').fill('grace')
+  assert.equal(new URL(page.url()).origin, settings.provider)
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.getByText('Do you allow it?').waitFor()
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await signedIn('analyst, auditor')
+  assert.match(await page.locator('#account').textContent(), /^grace\.hopper /)
+  say('signed in with the provider')
+
+  await page.locator('.graphiql-query-editor .view-lines').waitFor()
+  await page.locator('button.graphiql-execute-button').click()
+  const answer = () => page.evaluate(() => globalThis.__MONACO.editor.getModels().filter((m) => m.uri.path.endsWith('response.json')).at(-1)?.getValue())
+  for (let tries = 0; !(await answer())?.includes('grace.hopper'); tries++) {
+    assert.ok(tries < 300, `the query gave ${await answer()}`)
+    await page.waitForTimeout(50)
+  }
+  say('the query ran')
+
+  await page.getByRole('button', { name: 'Account' }).click()
+  await page.getByText('this session').waitFor()
+  await page.getByRole('button', { name: 'Set up' }).waitFor()
+  if (settings.screenshot) await page.screenshot({ path: settings.screenshot })
+  await page.getByRole('button', { name: 'Close' }).click()
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.getByText('Sign in to have the schema').waitFor()
+
+  // The provider remembers her; the group is gone, and the role with it.
+  await fetch(settings.provider + '/control', { method: 'POST', body: JSON.stringify({ login: 'grace', groups: [] }) })
+  await begin()
+  await signedIn('') // an analyst is not shown roles, an auditor is
+  say('the role went with the group')
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.getByText('Sign in to have the schema').waitFor()
+
+  // An answer that this tab did not ask for signs nobody in.
+  await page.goto(home + '?code=stolen&state=made-up')
+  await page.locator('.bar output').filter({ hasText: 'Nobody began this sign-in' }).waitFor()
+  assert.equal(page.url(), home)
+  for (const [fragment, title] of [['reset', 'Set a new password'], ['verify', 'Confirm your e-mail address'], ['invite', 'You are invited']]) {
+    await page.goto('about:blank')
+    await page.goto(`${home}#${fragment}=abcDEF-_123`)
+    await page.getByRole('form', { name: title }).waitFor()
+    assert.equal(page.url(), home, 'the token is gone from the address bar')
+  }
+  await page.getByRole('button', { name: 'Not now' }).click()
+  await browser.close()
+  assert.deepEqual(wrong, [])
+})

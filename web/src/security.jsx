@@ -1,0 +1,130 @@
+// The panel of one's own account: login sessions and the second factor.
+import { useCallback, useEffect, useRef, useState } from 'react'
+import { account, call } from './session.js'
+
+const read = `{ viewer { totpEnabledAt sessions(first: 50, where: { isActive: true }) {
+  edges { node { id kind name createdAt lastActivity ipAddress userAgent } } } } }`
+
+export function Security({ onClose }) {
+  const dialog = useRef(null)
+  const [viewer, setViewer] = useState(null)
+  const [notice, setNotice] = useState('')
+
+  const load = useCallback(() => call(read).then(({ viewer }) => setViewer(viewer)), [])
+  useEffect(() => {
+    dialog.current.showModal()
+    load().catch((error) => setNotice(error.message))
+  }, [load])
+
+  // attempt does something, says how it went and shows what is there now; its result, or null.
+  const attempt = async (query, variables, done = '') => {
+    setNotice('')
+    try {
+      const data = await call(query, variables)
+      await load()
+      setNotice(done)
+      return data
+    } catch (error) {
+      setNotice(error.message)
+      return null
+    }
+  }
+  return (
+    <dialog ref={dialog} className="security" aria-label="Account" onClose={onClose}>
+      <form method="dialog">
+        <h2>Account</h2>
+        <button type="submit">Close</button>
+      </form>
+      <output>{notice}</output>
+      {viewer && <Sessions list={viewer.sessions.edges.map(({ node }) => node)} attempt={attempt} />}
+      {viewer && <SecondFactor isOn={viewer.totpEnabledAt !== null} attempt={attempt} />}
+    </dialog>
+  )
+}
+
+function Sessions({ list, attempt }) {
+  const own = account()?.sessionId
+  const time = (at) => (at ? new Date(at).toLocaleString() : 'just now')
+  return (
+    <section aria-label="Sessions">
+      <h3>Sessions</h3>
+      <ul>
+        {list.map((session) => (
+          <li key={session.id}>
+            {session.kind === 'API_TOKEN' ? `API token ${session.name ?? ''}` : `${session.userAgent ?? 'A client'} at ${session.ipAddress ?? 'an unknown address'}`}
+            <small> since {time(session.createdAt)}, last used {time(session.lastActivity)}</small>{' '}
+            {session.id === own ? (
+              <em>this session</em>
+            ) : (
+              <button type="button" onClick={() => attempt('mutation Revoke($id: ID!) { revokeSession(id: $id) { id } }', { id: session.id }, 'The session is ended.')}>
+                Revoke
+              </button>
+            )}
+          </li>
+        ))}
+      </ul>
+      <button type="button" onClick={() => attempt('mutation RevokeOthers { revokeOtherSessions }', {}, 'All other sessions are ended.')}>
+        Revoke all others
+      </button>
+    </section>
+  )
+}
+
+function SecondFactor({ isOn, attempt }) {
+  const [enrollment, setEnrollment] = useState(null)
+  const [codes, setCodes] = useState(null)
+
+  const enrol = async ({ password }) => {
+    const data = await attempt('mutation Enrol($password: String!) { enrollTotp(password: $password) { secret qrCode } }', { password })
+    setEnrollment(data?.enrollTotp ?? null)
+  }
+  const confirm = async ({ code }) => {
+    const data = await attempt('mutation Confirm($code: String!) { confirmTotp(code: $code) { codes } }', { code }, 'The second factor is on.')
+    if (!data) return
+    setEnrollment(null)
+    setCodes(data.confirmTotp.codes)
+  }
+  const stepUp = ({ code }) => attempt('mutation StepUp($code: String!) { stepUp(code: $code) }', { code }, 'Your second factor is fresh.')
+  const disable = ({ password, code }) =>
+    attempt('mutation Disable($password: String!, $code: String!) { disableTotp(password: $password, code: $code) }', { password, code }, 'The second factor is off.')
+  return (
+    <section aria-label="Second factor">
+      <h3>Second factor</h3>
+      {codes && (
+        <>
+          <p>Keep these recovery codes. Each is good once; they are not shown again.</p>
+          <pre id="recovery">{codes.join('\n')}</pre>
+        </>
+      )}
+      {isOn && <Ask label="Step up" code submit={stepUp} />}
+      {isOn && <Ask label="Turn off" password code submit={disable} />}
+      {!isOn && !enrollment && <Ask label="Set up" password submit={enrol} />}
+      {!isOn && enrollment && (
+        <>
+          <p>
+            Scan this with an authenticator, or type <code>{enrollment.secret}</code> into it; then enter its code.
+          </p>
+          <img src={enrollment.qrCode} alt="QR code of the secret above" width="200" height="200" />
+          <Ask label="Confirm" code submit={confirm} />
+        </>
+      )}
+    </section>
+  )
+}
+
+// Ask is a form of a password, a code or both.
+function Ask({ label, password, code, submit }) {
+  const send = async (event) => {
+    event.preventDefault()
+    const form = event.target
+    await submit(Object.fromEntries(new FormData(form)))
+    form.reset()
+  }
+  return (
+    <form onSubmit={send} aria-label={label}>
+      {password && <input name="password" type="password" placeholder="Your password" aria-label="Your password" autoComplete="current-password" required />}
+      {code && <input name="code" placeholder="Code" aria-label="Code" autoComplete="one-time-code" required />}
+      <button type="submit">{label}</button>
+    </form>
+  )
+}
