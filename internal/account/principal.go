@@ -19,31 +19,47 @@ const permissionsOf = `ARRAY(SELECT DISTINCT p.name FROM user_roles ur JOIN role
 	JOIN permissions p ON p.id = rp.permission_id WHERE ur.user_id = u.id ORDER BY p.name)`
 
 // A session that a refresh replaced stands until its access tokens have expired, which its expires_at was cut to.
-const loadPrincipal = `SELECT u.id, u.username::text, u.is_superuser, s.expires_at, ` + permissionsOf + `
+const loadPrincipal = `SELECT u.id, u.username::text, u.is_superuser, s.expires_at, s.kind = 'API_TOKEN', s.scopes, ` + permissionsOf + `
 	FROM sessions s JOIN users u ON u.id = s.user_id
-	WHERE s.id = $1 AND s.kind = 'INTERACTIVE' AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $2
+	WHERE s.id = $1 AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $2
 	  AND u.is_active AND u.erased_at IS NULL AND (u.tokens_valid_after IS NULL OR s.created_at >= u.tokens_valid_after)`
 
 // LoadPrincipal reads who a login session belongs to and what their roles allow, in one statement: it is an
-// auth.LoadFunc. ExpiresAt is the session's. UNAUTHENTICATED when the session or its user does not stand.
+// auth.LoadFunc. ExpiresAt is the session's. Of an API token it gives those of the token's permissions that the owner's
+// roles allow now, and never a superuser. UNAUTHENTICATED when the session or its user does not stand.
 func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*authz.Principal, error) {
-	var (
-		userID    uuid.UUID
-		username  string
-		superuser bool
-		expires   time.Time
-		permits   []string
-	)
 	now := s.now()
-	err := s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, now).Scan(&userID, &username, &superuser, &expires, &permits)
+	p, err := scanPrincipal(s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, now), sessionID)
+	if err != nil {
+		return nil, err
+	}
+	s.touches.session(sessionID, now)
+	return p, nil
+}
+
+func scanPrincipal(row pgx.Row, sessionID uuid.UUID) (*authz.Principal, error) {
+	var (
+		userID          uuid.UUID
+		username        string
+		superuser       bool
+		expires         time.Time
+		apiToken        bool
+		scopes, permits []string
+	)
+	err := row.Scan(&userID, &username, &superuser, &expires, &apiToken, &scopes, &permits)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load a principal: %w", err)
 	}
-	s.touches.session(sessionID, now)
-	return authz.NewUser(userID, username, sessionID, superuser, expires, known(permits)...), nil
+	if apiToken {
+		superuser = false
+		permits = slices.DeleteFunc(permits, func(n string) bool { return !slices.Contains(scopes, n) })
+	}
+	p := authz.NewUser(userID, username, sessionID, superuser, expires, known(permits)...)
+	p.APIToken = apiToken
+	return p, nil
 }
 
 // LoadUserPrincipal reads what an active user may do, for work that goes on in the background on their behalf. It has

@@ -218,6 +218,8 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 	}
 	a.every(background, &wg, time.Second, "last activity", a.accounts.Sweep) // what this replica has seen, workers or not
 
+	a.every(background, &wg, keyInterval, "signing keys", a.keys.sweep)
+
 	tuneGC()
 	time.AfterFunc(trimAfter, trim)
 	a.every(background, &wg, trimInterval, "memory", func(context.Context) error { trim(); return nil })

@@ -43,6 +43,8 @@ type services struct {
 	hasher     *auth.Hasher
 	principals *auth.PrincipalCache
 	authn      *auth.Authenticator
+	tokens     *auth.Tokens
+	keys       *keyWatch
 	models     *llm.Registry
 	tools      *tool.Registry
 	accounts   *account.Service
@@ -135,8 +137,7 @@ func (a *App) openIdentity() error {
 	if err != nil {
 		return err
 	}
-	tokens, err := auth.NewTokens(keyring, auth.TokenConfig{TTL: id.AccessTokenTTL})
-	if err != nil {
+	if a.tokens, err = auth.NewTokens(keyring, auth.TokenConfig{TTL: id.AccessTokenTTL}); err != nil {
 		return err
 	}
 	identityKey, err := a.cfg.IdentityKey()
@@ -144,7 +145,7 @@ func (a *App) openIdentity() error {
 		return err
 	}
 	a.accounts, err = account.New(account.Config{
-		Store: a.store, Client: a.client, Pool: a.pool, Audit: a.audit, Hasher: a.hasher, Tokens: tokens, Registration: string(id.Registration), SessionTTL: id.SessionTTL,
+		Store: a.store, Client: a.client, Pool: a.pool, Audit: a.audit, Hasher: a.hasher, Tokens: a.tokens, Registration: string(id.Registration), SessionTTL: id.SessionTTL,
 		IdentityKey: identityKey, Revoked: func(subject uuid.UUID) { a.revoked(subject); a.signal(fact.Revoked, []byte(subject.String())) }, Log: a.log,
 		Settings: account.Settings{
 			SessionMaxAge: id.SessionMaxAge, MaxSessions: id.MaxSessions, MFARoles: id.MFARoles, MFARequired: id.MFARequired, StepUpAge: id.StepUpAge,
@@ -156,7 +157,8 @@ func (a *App) openIdentity() error {
 		return err
 	}
 	a.principals = auth.NewPrincipalCache(a.accounts.LoadPrincipal, auth.PrincipalCacheConfig{TTL: id.PrincipalTTL})
-	a.authn = auth.NewAuthenticator(tokens, a.principals)
+	a.authn = auth.NewAuthenticator(a.tokens, a.principals).AcceptAPITokens(a.accounts.FindAPIToken)
+	a.keys = a.watchKeys(material)
 	return nil
 }
 

@@ -23,7 +23,8 @@ type Principal struct {
 	SessionID uuid.UUID // login session; uuid.Nil for a system principal
 	Kind      enum.ActorKind
 	Superuser bool
-	ExpiresAt time.Time // of the access token; zero for a system principal
+	APIToken  bool      // a program with an API token: its rights are the token's, and it may not change who may sign in
+	ExpiresAt time.Time // of the token; zero for a system principal
 	perms     map[string]bool
 }
 

@@ -112,6 +112,7 @@ type Server struct {
 	peers    map[peer]*authz.Principal
 	sessions map[uuid.UUID]time.Time // revoked lately: a peer that is being judged meanwhile must not slip through
 	users    map[uuid.UUID]time.Time
+	everyone time.Time // when everybody was revoked
 
 	operations atomic.Int64
 	sharing    sharing
@@ -156,6 +157,23 @@ func (s *Server) Revoke(sessionID uuid.UUID) {
 // on every replica. Whoever may still come back does so with the new rights. It does not wait.
 func (s *Server) RevokeUser(userID uuid.UUID) {
 	s.revoke(s.users, userID, func(p *authz.Principal) bool { return p.UserID == userID })
+}
+
+// RevokeAll ends what anybody who is known has open: no credential that was taken until now may be relied on. To be called
+// after it stopped being taken. Whoever may still come back does so. It does not wait.
+func (s *Server) RevokeAll() {
+	s.mu.Lock()
+	s.everyone = time.Now()
+	var hit []peer
+	for c, p := range s.peers {
+		if p != nil {
+			hit = append(hit, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range hit {
+		c.revoke()
+	}
 }
 
 func (s *Server) revoke(mark map[uuid.UUID]time.Time, id uuid.UUID, match func(*authz.Principal) bool) {
@@ -217,6 +235,9 @@ func (s *Server) adopt(c peer, p *authz.Principal, judged time.Time) bool {
 	defer s.mu.Unlock()
 	if p == nil {
 		return true
+	}
+	if !s.everyone.IsZero() && !judged.After(s.everyone) {
+		return false
 	}
 	if _, gone := s.sessions[p.SessionID]; gone { // a session does not come back
 		return false
