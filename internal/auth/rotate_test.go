@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	gojwt "github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/errs"
@@ -121,6 +122,24 @@ func TestTokens_SetKeyring(t *testing.T) {
 	require.Error(t, tk.SetKeyring(nil))
 	_, err = tk.Verify(fresh)
 	require.NoError(t, err, "a keyring that is refused changes nothing")
+}
+
+// TestTokens_SwappedKid: a token of one accepted key does not pass for one of another.
+func TestTokens_SwappedKid(t *testing.T) {
+	second, err := GenerateSigningKey()
+	require.NoError(t, err)
+	k := keyring(t, second)
+	tk := newTokens(t, k, TokenConfig{})
+	f := goodForge(k, time.Now())
+	_, err = tk.Verify(f.sign(t, gojwt.SigningMethodEdDSA, k.keys[0].private))
+	require.NoError(t, err)
+	_, err = tk.Verify(f.sign(t, gojwt.SigningMethodEdDSA, k.keys[1].private))
+	require.True(t, errs.Is(err, errs.Unauthenticated))
+	f.header["kid"] = k.keys[1].id
+	_, err = tk.Verify(f.sign(t, gojwt.SigningMethodEdDSA, k.keys[0].private))
+	require.True(t, errs.Is(err, errs.Unauthenticated))
+	_, err = tk.Verify(f.sign(t, gojwt.SigningMethodEdDSA, k.keys[1].private))
+	require.NoError(t, err)
 }
 
 // TestTokens_KeyEnds: an end that was written for a key ends its tokens too, remembered or not.
