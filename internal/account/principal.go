@@ -53,12 +53,10 @@ func scanPrincipal(row pgx.Row, sessionID uuid.UUID) (*authz.Principal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load a principal: %w", err)
 	}
-	if apiToken {
-		superuser = false
-		permits = slices.DeleteFunc(permits, func(n string) bool { return !slices.Contains(scopes, n) })
-	}
 	p := authz.NewUser(userID, username, sessionID, superuser, expires, known(permits)...)
-	p.APIToken = apiToken
+	if apiToken {
+		p = p.Within(sessionID, scopes)
+	}
 	return p, nil
 }
 

@@ -136,6 +136,53 @@ func TestAPIToken(t *testing.T) {
 	})
 }
 
+// TestAPIToken_Assistant: what a program has the assistant do is limited as the program is, though it is done later and
+// by another.
+func TestAPIToken_Assistant(t *testing.T) {
+	w := shared()
+	x := w.newPerson(t, "delegator", "analyst")
+	x.newDocument(t, "Kingfisher", "The kingfisher dives by the weir at noon.", false)
+	for name, c := range map[string]struct {
+		permissions []string // nil: the person
+		text        string
+		done        string // calls that were made in the end
+	}{
+		"PersonCalculates":  {nil, "/calculator 6*7", "1"},
+		"ProgramCalculates": {[]string{"chat:read", "chat:write", "tools:read", "tools:execute"}, "/calculator 6*7", "1"},
+		"ProgramMayNot":     {[]string{"chat:read", "chat:write", "tools:read"}, "/calculator 6*7", "0"},
+		"PersonSearches":    {nil, "Where does the kingfisher dive?", "1"},
+		"ProgramSearches":   {[]string{"chat:read", "chat:write", "tools:read", "tools:execute", "search:execute", "documents:read"}, "Where does the kingfisher dive?", "1"},
+		"ProgramMayNotLook": {[]string{"chat:read", "chat:write", "tools:read", "tools:execute"}, "Where does the kingfisher dive?", "0"},
+		"ProgramMayNotCall": {[]string{"chat:read", "chat:write", "tools:read", "search:execute"}, "Where does the kingfisher dive?", "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			y := x
+			if c.permissions != nil {
+				token, _ := x.newToken(t, time.Hour, c.permissions...)
+				y = x.bearing(token)
+			}
+			chat := y.newChat(t)
+			reply := y.say(t, chat, c.text)
+			eventually(t, "the answer is whole", func() bool {
+				return slices.Contains([]string{"COMPLETED", "FAILED"}, w.text(t, `SELECT status FROM chat_messages WHERE id = $1`, reply))
+			})
+			require.Equal(t, c.done, w.text(t, `SELECT count(*)::text FROM tool_executions WHERE reply_id = $1 AND status = 'COMPLETED'`, reply))
+		})
+	}
+	t.Run("CallsItself", func(t *testing.T) {
+		for permission, want := range map[string]string{"search:execute": "COMPLETED", "chat:read": "REJECTED"} {
+			token, _ := x.newToken(t, time.Hour, "tools:read", "tools:execute", "documents:read", permission)
+			r := x.bearing(token).do(t, `mutation($in: ExecuteToolInput!) { executeTool(input: $in) { id } }`,
+				map[string]any{"in": map[string]any{"tool": "search_documents", "parameters": map[string]any{"query": "Where does the kingfisher dive?"}}})
+			var d struct{ ExecuteTool struct{ ID uuid.UUID } }
+			require.NoError(t, json.Unmarshal(r.Data, &d), "%s", r)
+			eventually(t, "the call is made", func() bool {
+				return w.text(t, `SELECT status FROM tool_executions WHERE id = $1`, d.ExecuteTool.ID) == want
+			})
+		}
+	})
+}
+
 // minimal writes a mutation with something of the right type for each argument.
 func minimal(tb testing.TB, field string) string {
 	tb.Helper()

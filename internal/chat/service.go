@@ -18,6 +18,7 @@ import (
 	"cdsa.dev/cdsa/ent/contextwindow"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
@@ -357,6 +358,9 @@ func begin(ctx context.Context, tx *uow.Tx, c *ent.ChatSession, in Message) (Sen
 		return Sent{}, err
 	}
 	m, reply := rows[0], rows[1]
+	if err := delegate.Note(ctx, tx, authz.From(ctx), delegate.Reply, reply.ID); err != nil {
+		return Sent{}, err
+	}
 	if err := tx.ChatSession.Update().Where(chatsession.ID(c.ID)).SetLastMessageAt(now).Exec(ctx); err != nil {
 		return Sent{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
@@ -236,6 +237,9 @@ func (s *Service) create(ctx context.Context, tx *uow.Tx, d *draft) (uuid.UUID, 
 	}
 	x, err := c.SetStatus(step.To).Save(ctx)
 	if err != nil {
+		return uuid.Nil, err
+	}
+	if err := delegate.Note(ctx, tx, d.p, delegate.Execution, x.ID); err != nil {
 		return uuid.Nil, err
 	}
 	tx.Audit(requested(x, d))
