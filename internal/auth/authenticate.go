@@ -136,7 +136,7 @@ func ParseBearer(value string, present bool) (string, error) {
 	}
 	scheme, token, ok := strings.Cut(value, " ")
 	token = strings.Trim(token, " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsAny(token, " \t,") {
+	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == ',' || r > '~' }) {
 		return "", errs.Wrap(errors.New("authorization is not one bearer token"), errs.Unauthenticated,
 			"The Authorization value must read: Bearer, a space, and the access or API token.")
 	}
