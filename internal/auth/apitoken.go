@@ -59,7 +59,7 @@ func sumOfAPIToken(token string) (tokenSum, error) {
 		return tokenSum{}, refusedAPIToken("form")
 	}
 	for i := len(APITokenPrefix); i < len(token); i++ {
-		if c := token[i]; !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z') {
+		if strings.IndexByte(base62, token[i]) < 0 {
 			return tokenSum{}, refusedAPIToken("form")
 		}
 	}
