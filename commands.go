@@ -106,6 +106,30 @@ func (c userCreate) Run(ctx context.Context) (err error) {
 	return nil
 }
 
+type keysCmd struct {
+	Rotate keysRotate `cmd:"" help:"Add a new signing key of access tokens to the key file. It signs a minute later; nobody is logged out. Running servers read the file by themselves."`
+}
+
+type keysRotate struct {
+	Compromised bool `help:"The present keys may be known to someone: sign with the new key at once and refuse every token of the old ones."`
+}
+
+func (c keysRotate) Run(context.Context) error {
+	cfg, _, err := settings()
+	if err != nil {
+		return err
+	}
+	r, err := app.RotateSigningKey(cfg, c.Compromised)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("the key %s signs from %s\n", r.KeyID, r.SignsFrom.Format("2006-01-02 15:04:05 UTC"))
+	for _, kid := range r.Dropped {
+		fmt.Printf("the key %s is accepted no more\n", kid)
+	}
+	return nil
+}
+
 func open(ctx context.Context) (*app.App, error) {
 	cfg, log, err := settings()
 	if err != nil {

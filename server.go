@@ -23,6 +23,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" default:"1" help:"Run the server (the default)."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this program's schema, or show how."`
 	User    userCmd    `cmd:"" help:"Accounts."`
+	Keys    keysCmd    `cmd:"" help:"Signing keys of access tokens."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
@@ -23,8 +24,12 @@ func directives(rec *audit.Recorder) generated.DirectiveRoot {
 	return generated.DirectiveRoot{
 		Public: func(ctx context.Context, _ any, next graphql.Resolver) (any, error) { return next(ctx) },
 		Authenticated: func(ctx context.Context, _ any, next graphql.Resolver) (any, error) {
-			if _, err := authz.Signed(ctx); err != nil {
+			p, err := authz.Signed(ctx)
+			if err != nil {
 				return nil, err
+			}
+			if p.APIToken && !openToPrograms(fieldName(ctx)) {
+				return nil, denied(ctx, rec, "interactive", errs.New(errs.Forbidden, "An API token cannot do this. Sign in and do it yourself."))
 			}
 			return answer(ctx, next)
 		},
@@ -44,6 +49,16 @@ func directives(rec *audit.Recorder) generated.DirectiveRoot {
 		Redacted:    redacted,
 		ReadersOnly: readersOnly,
 	}
+}
+
+// openToPrograms says whether an API token may call a field that asks for no permission. Of mutations these are acts on
+// one's own account; what is not named here is for people.
+func openToPrograms(field string) bool {
+	switch field {
+	case "Mutation.logout", "Mutation.revokeSession", "Mutation.withdrawToolApproval": // the first two at most end the token
+		return true
+	}
+	return !strings.HasPrefix(field, "Mutation.")
 }
 
 // answer runs the resolver and, where the hot lists' whole selection allows it, writes the result at once.

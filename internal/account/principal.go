@@ -25,9 +25,9 @@ const mustEnrol = `u.totp_enabled_at IS NULL AND EXISTS (SELECT FROM user_roles 
 const (
 	loadPrincipal = principals + `s.id = $1` + stands
 	standing      = principals + `s.id = ANY($1)` + stands
-	principals    = `SELECT s.id, u.id, u.username::text, u.is_superuser, s.expires_at, ` + mustEnrol + `, ` + permissionsOf + `
+	principals    = `SELECT s.id, u.id, u.username::text, u.is_superuser, s.expires_at, s.kind = 'API_TOKEN', s.scopes, ` + mustEnrol + `, ` + permissionsOf + `
 	FROM sessions s JOIN users u ON u.id = s.user_id WHERE `
-	stands = ` AND s.kind = 'INTERACTIVE' AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $3
+	stands = ` AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $3
 	  AND u.is_active AND u.erased_at IS NULL AND (u.tokens_valid_after IS NULL OR s.created_at >= u.tokens_valid_after)`
 )
 
@@ -37,18 +37,24 @@ func scanPrincipal(row pgx.Row) (*authz.Principal, error) {
 		session, user    uuid.UUID
 		username         string
 		superuser, enrol bool
+		apiToken         bool
 		expires          time.Time
-		permits          []string
+		scopes, permits  []string
 	)
-	if err := row.Scan(&session, &user, &username, &superuser, &expires, &enrol, &permits); err != nil {
+	if err := row.Scan(&session, &user, &username, &superuser, &expires, &apiToken, &scopes, &enrol, &permits); err != nil {
 		return nil, err
 	}
-	return principal(user, username, session, superuser, expires, enrol, permits), nil
+	p := principal(user, username, session, superuser, expires, enrol, permits)
+	if apiToken {
+		p = p.Within(session, scopes)
+	}
+	return p, nil
 }
 
 // LoadPrincipal reads who a login session belongs to and what their roles allow, in one statement: it is an
-// auth.LoadFunc. ExpiresAt is the session's. Who must enrol a second factor first gets no rights. UNAUTHENTICATED when
-// the session or its user does not stand.
+// auth.LoadFunc. ExpiresAt is the session's. Of an API token it gives those of the token's permissions that the owner's
+// roles allow now, and never a superuser. Who must enrol a second factor first gets no rights. UNAUTHENTICATED when the
+// session or its user does not stand.
 func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*authz.Principal, error) {
 	now := s.now()
 	p, err := scanPrincipal(s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, s.cfg.Settings.MFARoles, now))

@@ -41,7 +41,7 @@ func TestLoadPrincipal_Stands(t *testing.T) {
 		"ReplacedLately": {sql(`UPDATE sessions SET is_active = FALSE, replaced_by = id WHERE id = $1`), true},
 		"ReplacedEnded":  {sql(`UPDATE sessions SET is_active = FALSE, replaced_by = id, revoked_at = now() WHERE id = $1`), false},
 		"Expired":        {sql(`UPDATE sessions SET expires_at = now() WHERE id = $1`), false},
-		"APIToken":       {sql(`UPDATE sessions SET kind = 'API_TOKEN', scopes = '{chat:read}' WHERE id = $1`), false},
+		"APIToken":       {sql(`UPDATE sessions SET kind = 'API_TOKEN', scopes = '{chat:read}' WHERE id = $1`), true},
 		"Gone":           {sql(`DELETE FROM sessions WHERE id = $1`), false},
 		"Deactivated":    {sql(`UPDATE users SET is_active = FALSE WHERE id = ` + user), false},
 		"Erased":         {sql(`UPDATE users SET erased_at = now() WHERE id = ` + user), false},

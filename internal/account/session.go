@@ -71,7 +71,8 @@ func current(ctx context.Context) (*authz.Principal, error) {
 	return p, nil
 }
 
-// Logout ends the caller's session and everything it was refreshed from. UNAUTHENTICATED.
+// Logout ends the caller's session and everything it was refreshed from; of a caller with an API token, the token.
+// UNAUTHENTICATED.
 func (s *Service) Logout(ctx context.Context) error {
 	p, err := current(ctx)
 	if err != nil {
@@ -90,7 +91,8 @@ func (s *Service) Logout(ctx context.Context) error {
 	})
 }
 
-// RevokeSession ends a session and everything it was refreshed from or into. One's own, or anyone's with users:write.
+// RevokeSession ends a session and everything it was refreshed from or into, or an API token. One's own, or anyone's
+// with users:write; without that an API token ends only itself.
 // A session that has ended already stays as it is. NOT_FOUND for one the caller may not see; FORBIDDEN for one they
 // may not end; BAD_USER_INPUT.
 func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session, error) {
@@ -105,8 +107,13 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session
 	if err != nil {
 		return nil, err
 	}
-	if row.UserID != p.UserID && !p.Can("users:write") {
-		return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "You may end your own sessions only. Another's needs the permission users:write."))
+	if !p.Can("users:write") {
+		if row.UserID != p.UserID {
+			return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "You may end your own sessions only. Another's needs the permission users:write."))
+		}
+		if p.APIToken && id != p.SessionID {
+			return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "An API token without the permission users:write may end only itself."))
+		}
 	}
 	if row.RevokedAt != nil {
 		return row, nil
@@ -129,19 +136,20 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session
 	return s.session(ctx, id)
 }
 
-// RevokeOthers ends every session of the caller but the present one and says how many were still in use.
-// UNAUTHENTICATED.
+// RevokeOthers ends every session of the caller that was signed in to, but the present one, and says how many were still
+// in use. API tokens stay: they are programs' and are ended one by one, or all with the password. UNAUTHENTICATED;
+// FORBIDDEN for an API token.
 func (s *Service) RevokeOthers(ctx context.Context) (int, error) {
-	p, err := current(ctx)
+	p, err := s.inPerson(ctx, "revokeOtherSessions")
 	if err != nil {
-		return 0, err
+		return 0, s.refused(ctx, "revokeOtherSessions", "Session", uuid.Nil, err)
 	}
 	return uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (int, error) {
 		family, err := lockFamily(ctx, tx, p.UserID, p.SessionID)
 		if err != nil {
 			return 0, err
 		}
-		ended, err := s.end(ctx, tx, "revoked from another session", `user_id = $1 AND family_id <> $2`, p.UserID, family)
+		ended, err := s.end(ctx, tx, "revoked from another session", `user_id = $1 AND family_id <> $2 AND kind = 'INTERACTIVE'`, p.UserID, family)
 		if err != nil {
 			return 0, err
 		}

@@ -94,6 +94,21 @@ func (x *person) post(tb testing.TB, contentType string, body io.Reader) reply {
 	return send(tb, req)
 }
 
+// openStream sends an operation for an event stream and returns once the server has answered.
+func (x *person) openStream(tb testing.TB, query string) *http.Response {
+	tb.Helper()
+	b, err := json.Marshal(map[string]any{"query": query})
+	require.NoError(tb, err)
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, x.server.url+"/graphql", bytes.NewReader(b))
+	require.NoError(tb, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "text/event-stream")
+	req.Header.Set("Authorization", "Bearer "+x.token)
+	res, err := httpClient.Do(req) //nolint:bodyclose // the callers do
+	require.NoError(tb, err)
+	return res
+}
+
 func send(tb testing.TB, req *http.Request) reply {
 	tb.Helper()
 	res, err := httpClient.Do(req)

@@ -4,7 +4,6 @@ package apitest
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,15 +23,7 @@ const small = `{ viewer { id } }`
 // streamed sends an operation for an event stream and gives the data lines of its answer.
 func (x *person) streamed(tb testing.TB, query string) (lines []string) {
 	tb.Helper()
-	b, err := json.Marshal(map[string]any{"query": query})
-	require.NoError(tb, err)
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, x.server.url+"/graphql", bytes.NewReader(b))
-	require.NoError(tb, err)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Authorization", "Bearer "+x.token)
-	res, err := httpClient.Do(req)
-	require.NoError(tb, err)
+	res := x.openStream(tb, query)
 	defer func() { require.NoError(tb, res.Body.Close()) }()
 	for s := bufio.NewScanner(res.Body); s.Scan(); {
 		if data, ok := strings.CutPrefix(s.Text(), "data: "); ok {

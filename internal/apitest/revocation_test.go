@@ -3,9 +3,7 @@
 package apitest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,15 +32,7 @@ type sse struct {
 // stream opens an event stream and returns once the server has answered.
 func (x *person) stream(tb testing.TB, query string) *sse {
 	tb.Helper()
-	b, err := json.Marshal(map[string]any{"query": query})
-	require.NoError(tb, err)
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, x.server.url+"/graphql", bytes.NewReader(b))
-	require.NoError(tb, err)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Authorization", "Bearer "+x.token)
-	res, err := httpClient.Do(req)
-	require.NoError(tb, err)
+	res := x.openStream(tb, query)
 	require.Equal(tb, http.StatusOK, res.StatusCode)
 	s := &sse{ended: make(chan struct{})}
 	go func() {

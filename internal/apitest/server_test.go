@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,13 +60,18 @@ func startServer(tb testing.TB, env ...string) *server {
 func startReplica(tb testing.TB, db *pgtest.DB, env ...string) *server {
 	tb.Helper()
 	b64 := base64.StdEncoding.EncodeToString
-	cfg, err := config.Load(append([]string{
+	base := []string{
 		"DATABASE_URL=" + db.URL, "CDSA_MIGRATE_URL=" + db.OwnerURL, "CDSA_DATA_DIR=" + tb.TempDir(), "CDSA_ADMIN_PASSWORD=" + adminPassword,
 		"CDSA_SIGNING_KEY=" + b64(signingKey), "CDSA_CURSOR_KEY=" + b64(cursorKey), "CDSA_AUDIT_KEY=" + b64(auditKey), "CDSA_IDENTITY_KEY=" + b64(identityKey),
 		"CDSA_ARGON2_MEMORY=7MiB", "CDSA_ARGON2_ITERATIONS=5", "CDSA_SHUTDOWN_GRACE=5s", "CDSA_LOG_LEVEL=debug", "CDSA_LLM_OFFLINE_DELAY=10ms", oidcEnv(tb),
 		"CDSA_MAX_SESSIONS=1000",     // the same few people sign in for every test
 		"CDSA_LOCKOUT_FAILURES=1000", // everyone here comes from one address, and many mistype
-	}, env...))
+	}
+	base = slices.DeleteFunc(base, func(b string) bool { // what is given as a file is not given itself
+		name, _, _ := strings.Cut(b, "=")
+		return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"_FILE=") })
+	})
+	cfg, err := config.Load(append(base, env...))
 	require.NoError(tb, err)
 	s := &server{db: db, log: &logBuffer{}}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)

@@ -33,8 +33,8 @@ type frame struct {
 	Payload json.RawMessage `json:"payload"`
 }
 
-// dial opens a websocket as x, who is judged at connection_init, and does not wait for the answer.
-func (x *person) dial(tb testing.TB) *socket {
+// open opens a websocket and says nothing.
+func (x *person) open(tb testing.TB) *socket {
 	tb.Helper()
 	d := websocket.Dialer{Subprotocols: []string{"graphql-transport-ws"}, HandshakeTimeout: waitLimit}
 	ws, res, err := d.DialContext(tb.Context(), "ws"+strings.TrimPrefix(x.server.url, "http")+"/graphql", http.Header{})
@@ -43,6 +43,13 @@ func (x *person) dial(tb testing.TB) *socket {
 	s := &socket{ws: ws, subs: map[string]chan frame{}, acked: make(chan struct{}), closed: make(chan struct{})}
 	go s.read()
 	tb.Cleanup(s.close)
+	return s
+}
+
+// dial opens a websocket as x, who is judged at connection_init, and does not wait for the answer.
+func (x *person) dial(tb testing.TB) *socket {
+	tb.Helper()
+	s := x.open(tb)
 	init := map[string]any{"type": "connection_init"}
 	if x.token != "" {
 		init["payload"] = map[string]any{"Authorization": "Bearer " + x.token}

@@ -8,14 +8,17 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
+	"cdsa.dev/cdsa/internal/auth"
 	"cdsa.dev/cdsa/internal/uid"
 )
 
@@ -71,6 +74,23 @@ func TestForgedTokens(t *testing.T) {
 	control.token = forge(t, ed, key, h, c)
 	control.ok(t, `{ viewer { id } }`, nil, nil) // what is changed below is all that is wrong
 
+	early := control // of a replica whose clock is 4 s ahead
+	early.token = forge(t, ed, key, h, with(c, "iat", now+4, "nbf", now-1))
+	early.ok(t, `{ viewer { id } }`, nil, nil)
+
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a key was fetched from where the token says") }))
+	defer elsewhere.Close()
+	deleted := w.newPerson(t, "deleted", "analyst")
+	w.sql(t, `DELETE FROM sessions WHERE id = $1`, deleted.session)
+	apiToken, _ := x.newToken(t, time.Hour, "chat:read")
+	revoked, revokedID := x.newToken(t, time.Hour, "chat:read")
+	x.ok(t, `mutation($id: ID!) { revokeSession(id: $id) { id } }`, map[string]any{"id": revokedID}, nil)
+	expired, expiredID := x.newToken(t, time.Hour, "chat:read")
+	w.sql(t, `UPDATE sessions SET expires_at = now() WHERE id = $1`, expiredID)
+	leaver := w.newPerson(t, "leaver", "analyst")
+	leavers, _ := leaver.newToken(t, time.Hour, "chat:read")
+	w.sql(t, `UPDATE users SET is_active = FALSE WHERE id = $1`, leaver.id)
+
 	for name, token := range map[string]string{
 		"Expired":          forge(t, ed, key, h, with(c, "exp", now-1)),
 		"ExpiredLongAgo":   forge(t, ed, key, h, with(c, "exp", 1)),
@@ -103,6 +123,28 @@ func TestForgedTokens(t *testing.T) {
 		"Dots":             "..",
 		"Long":             strings.Repeat("a.", 5000),
 		"RefreshToken":     x.refresh,
+		"MailedToken":      "cdsa_mail_" + base64.RawURLEncoding.EncodeToString(keyOf("mail")),
+		"BeyondTheSkew":    forge(t, ed, key, h, with(c, "nbf", now+10)),
+		"LivesTooLong":     forge(t, ed, key, h, with(c, "exp", now+10*365*86400)),
+		"UnknownClaim":     forge(t, ed, key, h, with(c, "admin", true)),
+		"Critical":         forge(t, ed, key, with(h, "crit", []string{"exp"}), c),
+		"Unencoded":        forge(t, ed, key, with(h, "b64", false, "crit", []string{"b64"}), c),
+		"KeyAtURL":         forge(t, ed, stranger, with(h, "jku", elsewhere.URL), c),
+		"KeyAtX5U":         forge(t, ed, stranger, with(h, "x5u", elsewhere.URL), c),
+		"KeyAtURLSigned":   forge(t, ed, key, with(h, "jku", elsewhere.URL), c),
+		"KeyInChain":       forge(t, ed, stranger, with(h, "x5c", []string{"AAAA"}), c),
+		"SubjectTwice":     spelled(key, h, c, `"sub":"`+w.other.id.String()+`"`),
+		"SubjectCapitals":  spelled(key, h, c, `"SUB":"`+w.other.id.String()+`"`),
+		"Trailing":         spelled(key, h, c, "", `{}`),
+		"SessionDeleted":   deleted.token,
+		"APITokenTypo":     apiToken[:len(apiToken)-1] + other(apiToken[len(apiToken)-1]),
+		"APITokenUnknown":  must2(auth.NewAPIToken()),
+		"APITokenCut":      apiToken[:30],
+		"APITokenPrefix":   auth.APITokenPrefix,
+		"APITokenUpper":    strings.ToUpper(apiToken),
+		"APITokenRevoked":  revoked,
+		"APITokenExpired":  expired,
+		"APITokenOfLeaver": leavers,
 	} {
 		t.Run(name, func(t *testing.T) {
 			y := *x
@@ -121,7 +163,81 @@ func TestForgedTokens(t *testing.T) {
 			require.Equal(t, "UNAUTHENTICATED", q.send(t, x).outcome())
 		})
 	}
+	t.Run("SeveralHeaders", func(t *testing.T) {
+		for _, second := range []string{"Bearer " + x.token, "", "Basic eA=="} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/graphql", jsonBody("{ serverInfo { version } }"))
+			require.NoError(t, err)
+			req.Header["Authorization"] = []string{"Bearer " + x.token, second}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Accept", "application/graphql-response+json")
+			require.Equal(t, "UNAUTHENTICATED", send(t, req).outcome())
+		}
+	})
+	t.Run("Megabyte", func(t *testing.T) {
+		for _, huge := range []string{strings.Repeat("a", 1<<20), parts[0] + "." + parts[1] + "." + strings.Repeat("A", 1<<20), auth.APITokenPrefix + strings.Repeat("A", 1<<20)} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/graphql", jsonBody("{ serverInfo { version } }"))
+			require.NoError(t, err)
+			req.Header.Set("Authorization", "Bearer "+huge)
+			req.Header.Set("Content-Type", "application/json")
+			if res, err := httpClient.Do(req); err == nil { // or the server hangs up while it is still being written
+				require.NoError(t, res.Body.Close())
+				require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, res.StatusCode, "before it is a request at all")
+			}
+			y := *x
+			y.token = huge[:1<<15] // as much as someone unknown may send
+			require.Equal(t, 4403, y.dial(t).closeCode(t))
+			s := y.open(t)
+			_ = s.ws.WriteJSON(map[string]any{"type": "connection_init", "payload": map[string]any{"Authorization": "Bearer " + huge}}) // may be cut off while it sends
+			require.Equal(t, websocket.CloseMessageTooBig, s.closeCode(t), "without being read")
+		}
+	})
 	x.ok(t, `{ viewer { id } }`, nil, nil)
+}
+
+// spelled signs claims in which something stands that a JSON encoder does not write.
+func spelled(key ed25519.PrivateKey, header, claims map[string]any, member string, behind ...string) string {
+	c := string(must(json.Marshal(claims)))
+	if member != "" {
+		c = strings.TrimSuffix(c, "}") + "," + member + "}"
+	}
+	text := base64.RawURLEncoding.EncodeToString(must(json.Marshal(header))) + "." + base64.RawURLEncoding.EncodeToString([]byte(c+strings.Join(behind, "")))
+	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(text)))
+}
+
+func other(c byte) string {
+	if c == '0' {
+		return "1"
+	}
+	return "0"
+}
+
+func must2(s, _ string, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// sql changes what the API does not, as the database's owner.
+func (s *server) sql(tb testing.TB, statement string, args ...any) {
+	tb.Helper()
+	tag, err := s.db.Owner.Exec(tb.Context(), statement, args...)
+	require.NoError(tb, err)
+	require.Positive(tb, tag.RowsAffected())
+}
+
+// newToken makes an API token of x and gives it with its session's id.
+func (x *person) newToken(tb testing.TB, life time.Duration, permissions ...string) (string, uuid.UUID) {
+	tb.Helper()
+	var d struct {
+		CreateAPIToken struct {
+			Token   string
+			Session struct{ ID uuid.UUID }
+		} `json:"createApiToken"`
+	}
+	x.ok(tb, operations["Mutation.createApiToken"].query, map[string]any{"in": tokenInput(x, life, permissions...)}, &d)
+	keepOut(d.CreateAPIToken.Token)
+	return d.CreateAPIToken.Token, d.CreateAPIToken.Session.ID
 }
 
 func must(b []byte, err error) []byte {

@@ -226,6 +226,8 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 	a.every(background, &wg, tellEvery, "request budgets", func(context.Context) error { a.limits.Tell(); return nil })
 	a.every(background, &wg, time.Second, "refused requests", a.limits.Record)
 
+	a.every(background, &wg, keyInterval, "signing keys", a.keys.sweep)
+
 	tuneGC()
 	time.AfterFunc(trimAfter, trim)
 	a.every(background, &wg, trimInterval, "memory", func(context.Context) error { trim(); return nil })

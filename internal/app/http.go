@@ -33,7 +33,7 @@ func (a *App) openHTTP(version string) error {
 	}, settings, a.streams)
 	var err error
 	a.handler, err = httpx.New(httpx.Config{
-		Logger: a.log, Authenticate: a.authn.Authenticate, API: map[string]http.Handler{"/graphql": api}, Public: map[string]http.Handler{"/": web.Handler()},
+		Logger: a.log, Authenticate: a.authn.Authenticate, API: map[string]http.Handler{"/graphql": api}, Public: map[string]http.Handler{"/": web.Handler(), "/.well-known/jwks.json": http.HandlerFunc(a.tokens.ServeJWKS)},
 		Checks: []httpx.Check{
 			{Name: "postgres", Run: a.pool.Ping},
 			{Name: "events", Run: func(context.Context) error { return a.bus.Healthy() }},

@@ -48,6 +48,8 @@ type services struct {
 	principals *auth.PrincipalCache
 	authn      *auth.Authenticator
 	oidc       *oidc.Set
+	tokens     *auth.Tokens
+	keys       *keyWatch
 	models     *llm.Registry
 	tools      *tool.Registry
 	mail       mail.Sender // nil: no mails are sent
@@ -145,8 +147,7 @@ func (a *App) openIdentity() error {
 	if err != nil {
 		return err
 	}
-	tokens, err := auth.NewTokens(keyring, auth.TokenConfig{TTL: id.AccessTokenTTL})
-	if err != nil {
+	if a.tokens, err = auth.NewTokens(keyring, auth.TokenConfig{TTL: id.AccessTokenTTL}); err != nil {
 		return err
 	}
 	providers, err := oidc.Parse(id.OIDCProviders.Reveal(), !a.cfg.InProduction())
@@ -163,7 +164,7 @@ func (a *App) openIdentity() error {
 		return err
 	}
 	a.accounts, err = account.New(account.Config{
-		Store: a.store, Client: a.client, Pool: a.pool, Audit: a.audit, Hasher: a.hasher, Tokens: tokens, Registration: string(id.Registration), SessionTTL: id.SessionTTL,
+		Store: a.store, Client: a.client, Pool: a.pool, Audit: a.audit, Hasher: a.hasher, Tokens: a.tokens, Registration: string(id.Registration), SessionTTL: id.SessionTTL,
 		IdentityKey: identityKey, Revoked: func(subject uuid.UUID) { a.revoked(subject); a.signal(fact.Revoked, []byte(subject.String())) }, Log: a.log,
 		Mail: a.mail, OIDC: a.oidc,
 		Settings: account.Settings{
@@ -179,7 +180,8 @@ func (a *App) openIdentity() error {
 		return err
 	}
 	a.principals = auth.NewPrincipalCache(a.accounts.LoadPrincipal, auth.PrincipalCacheConfig{TTL: id.PrincipalTTL})
-	a.authn = auth.NewAuthenticator(tokens, a.principals)
+	a.authn = auth.NewAuthenticator(a.tokens, a.principals).AcceptAPITokens(a.accounts.FindAPIToken)
+	a.keys = a.watchKeys(material)
 	return nil
 }
 

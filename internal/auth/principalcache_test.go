@@ -306,19 +306,3 @@ func TestParseBearer(t *testing.T) {
 		require.True(t, errs.Is(err, errs.Unauthenticated), in)
 	}
 }
-
-func BenchmarkAuthenticate(b *testing.B) {
-	user, session := uid.New(uid.User), uid.New(uid.Session)
-	tk := newTokens(b, keyring(b), TokenConfig{})
-	a := NewAuthenticator(tk, NewPrincipalCache(func(context.Context, uuid.UUID) (*authz.Principal, error) {
-		return authz.NewUser(user, "alice", session, false, time.Time{}), nil
-	}, PrincipalCacheConfig{}))
-	token, _, _, err := tk.Issue(user, session, time.Now())
-	require.NoError(b, err)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := a.Authenticate(b.Context(), token); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

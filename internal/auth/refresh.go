@@ -33,6 +33,9 @@ func HashRefreshToken(token string) (string, error) {
 	if !ok || len(body) != base64.RawURLEncoding.EncodedLen(opaqueBytes) {
 		return "", badRefresh()
 	}
+	if strings.ContainsAny(body, "\r\n") { // which the decoder passes over
+		return "", badRefresh()
+	}
 	if _, err := base64.RawURLEncoding.Strict().DecodeString(body); err != nil {
 		return "", badRefresh()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -18,13 +19,14 @@ const (
 	accessTokenType = "at+jwt" // RFC 9068 section 2.1: no other token of the same key passes for an access token
 	maxAccessToken  = 2048     // bytes; ours are some 500
 	maxLeeway       = 5 * time.Second
+	maxTokenTTL     = time.Hour // however it is configured; a key that is retired is accepted for longer
 )
 
 // TokenConfig sets what access tokens say. Zero values take the defaults.
 type TokenConfig struct {
 	Issuer   string        // default "cdsa"
 	Audience string        // default "cdsa-api"
-	TTL      time.Duration // default 15 minutes
+	TTL      time.Duration // default 15 minutes, at most 1 hour
 	// Leeway is how far ahead another replica's clock may be, 0 to 5 s, default 5 s: a token is dated back by it.
 	// There is none at the end: a token that expired a moment ago is expired.
 	Leeway    time.Duration
@@ -40,34 +42,50 @@ type Claims struct {
 	ExpiresAt time.Time
 }
 
-// Tokens issues and verifies access tokens.
+// Tokens issues and verifies access tokens. Its keyring can be replaced while it is used.
 type Tokens struct {
-	keys   *Keyring
 	cfg    TokenConfig
 	parser *jwt.Parser
-	cache  *tokenCache
+	state  atomic.Pointer[tokenState]
 }
 
-// NewTokens makes the issuer and verifier of one keyring. Rotation makes a new one.
+// tokenState is a keyring with the tokens that were verified by it: none of them outlives it.
+type tokenState struct {
+	keys  *Keyring
+	cache *tokenCache[Claims]
+}
+
+// NewTokens makes the issuer and verifier of a keyring.
 func NewTokens(keys *Keyring, c TokenConfig) (*Tokens, error) {
 	c.Issuer, c.Audience = or(c.Issuer, "cdsa"), or(c.Audience, "cdsa-api")
 	c.TTL, c.Leeway, c.CacheSize = or(c.TTL, 15*time.Minute), or(c.Leeway, maxLeeway), or(c.CacheSize, 10_000)
-	if keys == nil || keys.sign == nil {
-		return nil, errors.New("access tokens need a signing key")
-	}
-	if c.TTL < time.Second || c.Leeway < 0 || c.Leeway > maxLeeway {
+	if c.TTL < time.Second || c.TTL > maxTokenTTL || c.Leeway < 0 || c.Leeway > maxLeeway {
 		return nil, fmt.Errorf("access tokens: lifetime %v or leeway %v out of bounds", c.TTL, c.Leeway)
 	}
-	return &Tokens{
-		keys: keys, cfg: c, cache: newTokenCache(c.CacheSize),
+	t := &Tokens{
+		cfg: c,
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
 			jwt.WithIssuer(c.Issuer), jwt.WithAudience(c.Audience),
 			jwt.WithExpirationRequired(), jwt.WithNotBeforeRequired(),
 			jwt.WithStrictDecoding(), jwt.WithTimeFunc(time.Now),
 		),
-	}, nil
+	}
+	return t, t.SetKeyring(keys)
 }
+
+// SetKeyring replaces the keys. Tokens of a key that is gone are refused from now on, remembered or not. A keyring
+// without a key that may sign is refused, and the present one stays.
+func (t *Tokens) SetKeyring(keys *Keyring) error {
+	if keys == nil || keys.signer(time.Now()) == nil {
+		return errors.New("access tokens need a signing key")
+	}
+	t.state.Store(&tokenState{keys: keys, cache: newTokenCache[Claims](t.cfg.CacheSize)})
+	return nil
+}
+
+// Keyring gives the present keys.
+func (t *Tokens) Keyring() *Keyring { return t.state.Load().keys }
 
 type wireClaims struct {
 	SessionID string `json:"sid"`
@@ -89,8 +107,12 @@ func (t *Tokens) Issue(userID, sessionID uuid.UUID, now time.Time) (token, jti s
 			NotBefore: jwt.NewNumericDate(now.Add(-t.cfg.Leeway)),
 		},
 	})
-	tok.Header["kid"], tok.Header["typ"] = t.keys.signID, accessTokenType
-	token, err = tok.SignedString(t.keys.sign)
+	signer := t.state.Load().keys.signer(now)
+	if signer == nil {
+		return "", "", time.Time{}, errors.New("no key of the keyring may sign access tokens any more")
+	}
+	tok.Header["kid"], tok.Header["typ"] = signer.id, accessTokenType
+	token, err = tok.SignedString(signer.private)
 	if err != nil {
 		return "", "", time.Time{}, fmt.Errorf("sign an access token: %w", err)
 	}
@@ -103,24 +125,35 @@ func (t *Tokens) Verify(token string) (Claims, error) {
 	if len(token) > maxAccessToken || strings.Count(token, ".") != 2 {
 		return Claims{}, refused("not a signed token")
 	}
-	key := cacheKey(token)
-	if c, ok := t.cache.load(key); ok {
-		if !time.Now().Before(c.ExpiresAt) {
+	now, st, key := time.Now(), t.state.Load(), sumOf(token)
+	if c, ok := st.cache.load(key); ok {
+		if !now.Before(c.ExpiresAt) {
 			return Claims{}, refused("expired")
 		}
 		return c, nil
 	}
-	c, err := t.verify(token)
+	c, err := t.verify(st, token, now)
 	if err != nil {
 		return Claims{}, err
 	}
-	t.cache.store(key, c)
+	st.cache.store(key, c)
 	return c, nil
 }
 
-func (t *Tokens) verify(token string) (Claims, error) {
+func (t *Tokens) verify(st *tokenState, token string, now time.Time) (Claims, error) {
+	if !strictlyWritten(token) {
+		return Claims{}, refused("malformed")
+	}
 	var w wireClaims
-	if _, err := t.parser.ParseWithClaims(token, &w, t.keyOf); err != nil {
+	var key *ringKey
+	_, err := t.parser.ParseWithClaims(token, &w, func(tok *jwt.Token) (any, error) {
+		var err error
+		if key, err = st.keyOf(tok, now); err != nil {
+			return nil, err
+		}
+		return key.public, nil
+	})
+	if err != nil {
 		return Claims{}, refused(reason(err))
 	}
 	user, err1 := uuid.Parse(w.Subject)
@@ -131,11 +164,18 @@ func (t *Tokens) verify(token string) (Claims, error) {
 	if w.ID == "" || w.IssuedAt == nil {
 		return Claims{}, refused("claims missing")
 	}
-	return Claims{UserID: user, SessionID: session, ID: w.ID, IssuedAt: w.IssuedAt.UTC(), ExpiresAt: w.ExpiresAt.UTC()}, nil
+	c := Claims{UserID: user, SessionID: session, ID: w.ID, IssuedAt: w.IssuedAt.UTC(), ExpiresAt: w.ExpiresAt.UTC()}
+	if life := c.ExpiresAt.Sub(c.IssuedAt); life <= 0 || life > maxTokenTTL {
+		return Claims{}, refused("lifetime")
+	}
+	if !key.notAfter.IsZero() && key.notAfter.Before(c.ExpiresAt) {
+		c.ExpiresAt = key.notAfter.UTC()
+	}
+	return c, nil
 }
 
 // keyOf runs after the method was compared with EdDSA and before the signature is looked at.
-func (t *Tokens) keyOf(tok *jwt.Token) (any, error) {
+func (st *tokenState) keyOf(tok *jwt.Token, now time.Time) (*ringKey, error) {
 	if typ, ok := tok.Header["typ"].(string); !ok || typ != accessTokenType {
 		return nil, errWrongType
 	}
@@ -143,11 +183,11 @@ func (t *Tokens) keyOf(tok *jwt.Token) (any, error) {
 	if !ok {
 		return nil, errUnknownKey
 	}
-	pub, ok := t.keys.PublicKey(kid)
-	if !ok {
+	key := st.keys.accepted(kid, now)
+	if key == nil {
 		return nil, errUnknownKey
 	}
-	return pub, nil
+	return key, nil
 }
 
 var (

@@ -5,24 +5,27 @@ import (
 	"sync"
 )
 
-// tokenCache remembers verified tokens, because checking an Ed25519 signature would be a large part of a small
-// query's CPU (BenchmarkTokens_Verify). Only genuine tokens enter, so no one can push others out with forged ones.
-// It is bounded by two generations: when the young one is full it becomes the old one, and what was old is dropped.
-// An entry that is used moves back to the young one. Expiry is the reader's to check.
-type tokenCache struct {
+// tokenCache remembers genuine tokens and what is known of them, because checking an Ed25519 signature would be a large
+// part of a small query's CPU (BenchmarkTokens_Verify), and finding an API token a query of its own. Only genuine tokens
+// enter, so no one can push others out with forged ones. It is bounded by two generations: when the young one is full it
+// becomes the old one, and what was old is dropped. An entry that is used moves back to the young one. Expiry is the
+// reader's to check.
+type tokenCache[V any] struct {
 	mu         sync.Mutex
 	half       int
-	young, old map[[sha256.Size]byte]Claims
+	young, old map[tokenSum]V
 }
 
-func newTokenCache(size int) *tokenCache {
-	return &tokenCache{half: max(1, size/2), young: map[[sha256.Size]byte]Claims{}}
+// tokenSum is the SHA-256 of a token, so that memory dumps of a cache do not hold it.
+type tokenSum [sha256.Size]byte
+
+func newTokenCache[V any](size int) *tokenCache[V] {
+	return &tokenCache[V]{half: max(1, size/2), young: map[tokenSum]V{}}
 }
 
-// cacheKey keeps the token itself out of memory dumps of the cache.
-func cacheKey(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
+func sumOf(token string) tokenSum { return sha256.Sum256([]byte(token)) }
 
-func (c *tokenCache) load(k [sha256.Size]byte) (Claims, bool) {
+func (c *tokenCache[V]) load(k tokenSum) (V, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v, ok := c.young[k]; ok {
@@ -35,20 +38,20 @@ func (c *tokenCache) load(k [sha256.Size]byte) (Claims, bool) {
 	return v, ok
 }
 
-func (c *tokenCache) store(k [sha256.Size]byte, v Claims) {
+func (c *tokenCache[V]) store(k tokenSum, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.put(k, v)
 }
 
-func (c *tokenCache) put(k [sha256.Size]byte, v Claims) {
+func (c *tokenCache[V]) put(k tokenSum, v V) {
 	if len(c.young) >= c.half {
-		c.old, c.young = c.young, make(map[[sha256.Size]byte]Claims)
+		c.old, c.young = c.young, make(map[tokenSum]V)
 	}
 	c.young[k] = v
 }
 
-func (c *tokenCache) len() int {
+func (c *tokenCache[V]) len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.young) + len(c.old)

@@ -68,6 +68,19 @@ func set(names []string) map[string]bool {
 	return m
 }
 
+// Within is p limited to some of its permissions, for a program with the API token of a session: of those, what p's roles
+// give, and no superuser's bypass.
+func (p *Principal) Within(session uuid.UUID, permissions []string) *Principal {
+	q := *p
+	q.SessionID, q.APIToken, q.Superuser, q.perms = session, true, false, map[string]bool{}
+	for _, n := range permissions {
+		if p.perms[n] {
+			q.perms[n] = true
+		}
+	}
+	return &q
+}
+
 // Holds says whether a role gives p the permission; the superuser bypass does not count.
 func (p *Principal) Holds(permission string) bool { return p != nil && p.perms[permission] }
 

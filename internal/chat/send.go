@@ -13,6 +13,7 @@ import (
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
@@ -93,7 +94,7 @@ func (s *Service) send(ctx context.Context, tx *uow.Tx, in Message) (Sent, error
 	if h.busy {
 		return Sent{}, errs.InState(errs.FailedPrecondition, string(enum.MessageStatusStreaming), "An answer is still being written in this conversation. Wait for it or stop it with cancelGeneration.")
 	}
-	return begin(tx, h, in), nil
+	return begin(tx, p, h, in), nil
 }
 
 const (
@@ -103,7 +104,7 @@ const (
 )
 
 // begin writes the message, the empty answer and what sets it going. What it gives is what the rows hold.
-func begin(tx *uow.Tx, h held, in Message) Sent {
+func begin(tx *uow.Tx, p *authz.Principal, h held, in Message) Sent {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	next := now.Add(time.Microsecond) // the answer comes after its question
 	lease := now.Add(pickupTime)
@@ -125,6 +126,7 @@ func begin(tx *uow.Tx, h held, in Message) Sent {
 	}
 	tx.Queue(insertTurn, m.ID, now, in.SessionID, owner, in.Content, metadata, in.IdempotencyKey, reply.ID, next, h.model, lease)
 	tx.Queue(touchSession, in.SessionID, now)
+	delegate.Note(tx, p, delegate.Reply, reply.ID)
 	tx.Audit(audit.Entry{Action: enum.AuditActionChatMessageSent, Resource: "ChatMessage", ResourceID: m.ID, SessionID: in.SessionID, Details: map[string]any{"characters": utf8.RuneCountInString(in.Content)}})
 	tx.Event(fact.ChatSubject(in.SessionID), fact.Chat{Kind: fact.Created, Message: m.ID})
 	tx.Event(fact.ChatSubject(in.SessionID), fact.Chat{Kind: fact.Created, Message: reply.ID})

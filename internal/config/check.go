@@ -98,7 +98,7 @@ func checkSecret(f field, text string) error {
 	if want == "" {
 		return nil
 	}
-	b, err := Secret{text}.Key()
+	b, err := Secret{text: text}.Key()
 	if err != nil || strconv.Itoa(len(b)) != want {
 		return fmt.Errorf("is not %s bytes in base64", want)
 	}

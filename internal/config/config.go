@@ -77,7 +77,7 @@ type Bus struct {
 
 // Keys are the server's own secrets. In dev they are made once in the data folder.
 type Keys struct {
-	Signing Secret `env:"CDSA_SIGNING_KEY" required:"production" doc:"Ed25519 keys of access tokens in PEM (PKCS #8): the first signs, the others are still accepted. Or one seed of 32 bytes in base64."`
+	Signing Secret `env:"CDSA_SIGNING_KEY" required:"production" doc:"Ed25519 keys of access tokens in PEM (PKCS #8): the newest whose Not-Before has passed signs, else the first; the others are still accepted. Or one seed of 32 bytes in base64. A file is read again when it changes, without a restart."`
 	Cursor  Secret `env:"CDSA_CURSOR_KEY" required:"production" bytes:"64" doc:"Key that seals positions in lists and in the event stream: 64 bytes in base64. The same on every replica."`
 	Audit   Secret `env:"CDSA_AUDIT_KEY" required:"production" bytes:"32" doc:"Key that wraps the keys of personal fields in the audit log: 32 bytes in base64. The same on every replica; without it those fields cannot be read."`
 	// Identity seals TOTP secrets and makes mailed tokens and the successors of refresh tokens.

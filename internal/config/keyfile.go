@@ -16,7 +16,34 @@ func (c *Config) SigningKey(generate func() ([]byte, error)) ([]byte, error) {
 	if c.Keys.Signing.IsSet() {
 		return []byte(c.Keys.Signing.Reveal()), nil
 	}
-	return c.generated("signing.pem", generate)
+	return c.generated(signingFile, generate)
+}
+
+const signingFile = "signing.pem" // in the folder of keys
+
+// SigningKeyFile is the file that holds the signing keyring: what CDSA_SIGNING_KEY_FILE names, else in dev the one in
+// the data folder. "" when the keyring was given in the environment itself and cannot change while the server runs.
+func (c *Config) SigningKeyFile() string {
+	switch s := c.Keys.Signing; {
+	case s.IsSet():
+		return s.file
+	case c.InProduction():
+		return ""
+	}
+	return filepath.Join(c.Server.DataDir, "keys", signingFile)
+}
+
+// ReadSigningKey reads the file of SigningKeyFile as it is now.
+func (c *Config) ReadSigningKey() ([]byte, error) {
+	switch path := c.SigningKeyFile(); {
+	case path == "":
+		return nil, errors.New("the signing key is not in a file")
+	case c.Keys.Signing.IsSet():
+		text, err := readSecret(path)
+		return []byte(text), err
+	default:
+		return readKey(path)
+	}
 }
 
 // CursorKey gives the 64 bytes that seal cursors; in dev made once in the data folder.
@@ -46,7 +73,7 @@ func (c *Config) randomKey(given Secret, name string, size int) ([]byte, error) 
 		if err != nil {
 			return nil, err
 		}
-		given = Secret{string(text)}
+		given = Secret{text: string(text)}
 	}
 	b, err := given.Key()
 	if err != nil || len(b) != size {

@@ -148,6 +148,11 @@ func (l *loader) fill(f field, production bool) {
 			l.problem("%s%s: %v.", f.name, fileSuffix, err)
 			return
 		}
+		defer func() {
+			if p, ok := f.value.Addr().Interface().(*Secret); ok {
+				p.file = path
+			}
+		}()
 	}
 	if text == "" {
 		if text = f.tag("default"); production {

@@ -13,7 +13,10 @@ import (
 const redacted = "[redacted]"
 
 // Secret is a value that is never printed: not by fmt, not by slog, not as JSON.
-type Secret struct{ text string }
+type Secret struct {
+	text string
+	file string // where it was read from; "" when it was given itself
+}
 
 // NewSecret wraps a value, for tests and for wiring.
 func NewSecret(s string) Secret { return Secret{text: s} }

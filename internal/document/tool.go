@@ -26,7 +26,11 @@ func (t searcher) Search(ctx context.Context, userID uuid.UUID, query string, li
 	if p == nil || p.UserID != userID {
 		return nil, errs.New(errs.Forbidden, "The user on whose behalf this is searched may not search.")
 	}
-	if now := authz.From(ctx); now == nil || now.UserID != userID || now.Kind == enum.ActorKindAgent {
+	now := authz.From(ctx)
+	if now != nil && now.UserID == userID && now.APIToken {
+		p = p.Within(now.SessionID, now.Permissions())
+	}
+	if now == nil || now.UserID != userID || now.Kind == enum.ActorKindAgent {
 		p = p.AsAgent() // unless the user called the tool in person
 	}
 	found, err := t.s.Search(authz.With(ctx, p), SearchParams{Query: query, Limit: limit, Type: enum.SearchTypeHybrid, DocumentIDs: documentIDs})

@@ -17,6 +17,7 @@ import (
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
@@ -238,6 +239,7 @@ func (s *Service) create(ctx context.Context, tx *uow.Tx, d *draft) (uuid.UUID, 
 	if err != nil {
 		return uuid.Nil, err
 	}
+	delegate.Note(tx, d.p, delegate.Execution, x.ID)
 	tx.Audit(requested(x, d))
 	approval.Publish(tx, x, step)
 	switch {

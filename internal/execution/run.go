@@ -16,6 +16,7 @@ import (
 	"cdsa.dev/cdsa/ent/toolexecution"
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/fact"
 	"cdsa.dev/cdsa/internal/tool"
@@ -94,7 +95,11 @@ func (s *Service) claim(ctx context.Context, tx *uow.Tx, seen *ent.ToolExecution
 	if err != nil {
 		return nil, err
 	}
-	w := &work{x: x, t: t, requester: loaded[x.UserID], started: time.Now()}
+	requester, err := delegate.Narrow(ctx, tx.PG, loaded[x.UserID], delegate.Execution, x.ID)
+	if err != nil {
+		return nil, err
+	}
+	w := &work{x: x, t: t, requester: requester, started: time.Now()}
 	reason, err := s.obstacle(ctx, tx, w, a)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"cdsa.dev/cdsa/ent/toolexecution"
 	"cdsa.dev/cdsa/internal/agent"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/llm"
 )
@@ -43,6 +44,9 @@ func (r *Runner) load(ctx context.Context, reply *ent.ChatMessage) (*turn, error
 	}
 	user, err := r.LoadUser(ctx, t.session.UserID)
 	if err != nil {
+		return nil, err
+	}
+	if user, err = delegate.Narrow(ctx, r.Pool, user, delegate.Reply, reply.ID); err != nil {
 		return nil, err
 	}
 	if _, err := authz.Require(authz.With(ctx, user), "chat", "write"); err != nil {

@@ -123,6 +123,7 @@ type Server struct {
 	sessions map[uuid.UUID]time.Time // revoked lately: a peer that is being judged meanwhile must not slip through
 	users    map[uuid.UUID]time.Time
 	everyone time.Time
+	distrust time.Time     // what was judged before is not relied on at all
 	doubts   []doubt       // to be checked, the oldest first
 	pending  map[peer]bool // those in doubts
 	doubted  chan struct{} // capacity 1

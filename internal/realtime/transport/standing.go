@@ -63,9 +63,27 @@ func (s *Server) RevokeAll() {
 	})
 }
 
+// Distrust ends what anybody who is known has open, whatever their rights are: no credential that was taken until now may
+// be relied on. To be called after it stopped being taken. Whoever may still come back does so. It does not wait.
+func (s *Server) Distrust() {
+	s.mu.Lock()
+	s.distrust = time.Now()
+	s.mu.Unlock()
+	s.each(peer.revoke)
+}
+
+func (s *Server) distrusts(arrived time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !arrived.After(s.distrust)
+}
+
 // Suspend ends everything that is open for somebody, in a way after which clients come back: it is not known any more
 // what they may do. What anonymous peers may do does not change. It does not wait.
-func (s *Server) Suspend() {
+func (s *Server) Suspend() { s.each(peer.suspend) }
+
+// each does something to every peer that is somebody's.
+func (s *Server) each(do func(peer)) {
 	s.mu.Lock()
 	var known []peer
 	for c, p := range s.peers {
@@ -75,7 +93,7 @@ func (s *Server) Suspend() {
 	}
 	s.mu.Unlock()
 	for _, c := range known {
-		c.suspend()
+		do(c)
 	}
 }
 
@@ -171,9 +189,13 @@ func (s *Server) adopt(ctx context.Context, c peer, p *authz.Principal, judged t
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
 	defer cancel()
+	arrived := judged
 	for i := range adoptTries {
-		if s.adopted(c, p, judged, i > 0) {
+		if s.adopted(c, p, arrived, judged, i > 0) {
 			return true, nil
+		}
+		if s.distrusts(arrived) {
+			return false, nil
 		}
 		judged = time.Now()
 		now, err := s.standing(ctx, []uuid.UUID{p.SessionID})
@@ -189,9 +211,12 @@ func (s *Server) adopt(ctx context.Context, c peer, p *authz.Principal, judged t
 
 // adopted makes p the peer's principal unless p may have been judged on what was revoked since. That a session was
 // named lately is reason enough to look, whenever p was judged.
-func (s *Server) adopted(c peer, p *authz.Principal, judged time.Time, looked bool) bool {
+func (s *Server) adopted(c peer, p *authz.Principal, arrived, judged time.Time, looked bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !arrived.After(s.distrust) {
+		return false
+	}
 	if at, named := s.sessions[p.SessionID]; named && (!looked || !judged.After(at)) {
 		return false
 	}
