@@ -11,6 +11,7 @@
 package document
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/99designs/gqlgen/graphql/handler"
@@ -37,6 +38,8 @@ type Limits struct {
 	// ValidCursor judges every after and before in front of the resolvers; field is Type.field. It must be set: a
 	// forged cursor makes entgql panic.
 	ValidCursor func(field, cursor string) error
+	// Translate may put another error in the place of one that a resolver gave, before it is presented; nil keeps all.
+	Translate func(ctx context.Context, err error) error
 }
 
 // DefaultLimits are the defaults of the API contract.
