@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"cdsa.dev/cdsa/graph"
+	"cdsa.dev/cdsa/internal/access"
 	"cdsa.dev/cdsa/internal/auth"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
@@ -28,7 +29,8 @@ func (a *App) openHTTP(version string) error {
 	api := graph.NewHandler(&graph.Resolver{
 		Client: a.client, Audit: a.audit, Accounts: a.accounts, Chats: a.chats, Executions: a.executions, Approvals: a.approvals, Documents: a.documents,
 		Models: a.models, Cursors: a.cursors, Position: a.hub.Position, Dispatch: a.dispatch, Reads: read.New(a.pool, a.client),
-		Info: graph.Info{Version: version, Registration: string(a.cfg.Identity.Registration)},
+		Access: &access.Simulator{Pool: a.pool, Audit: a.audit, Load: a.accounts.SignedPrincipal},
+		Info:   graph.Info{Version: version, Registration: string(a.cfg.Identity.Registration)},
 	}, settings, a.streams)
 	var err error
 	a.handler, err = httpx.New(httpx.Config{

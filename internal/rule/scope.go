@@ -18,7 +18,7 @@ type Scope struct{ parts []part }
 type part struct {
 	expr string
 	args []any
-	why  string // what holds of a matching row, in words that follow "they"; "" for background work
+	why  string // what holds of a matching row, in words that follow "this user", or after an "and"; may be ""
 	perm string // the permission that opens it, where one does besides the entity's own
 	need string // the entity's own permission, where it is needed
 }

@@ -34,7 +34,7 @@ func ownRows(p *authz.Principal, column string) Scope {
 	return when(p.UserID != uuid.Nil, where(whyOwn, "{"+column+"} = ?", p.UserID))
 }
 
-const whyOwn = "own it"
+const whyOwn = "owns it"
 
 // holders have all rows.
 func holders(permission string) func(p *authz.Principal) Scope {
@@ -78,15 +78,15 @@ func readers(p *authz.Principal, ownerColumn string) Scope {
 	perms := pgarray.Strings(p.Permissions())
 	return or(
 		ownRows(p, ownerColumn),
-		when(p.UserID != uuid.Nil, where("may read it because it is public to all who hold that permission", "{is_public}")),
-		when(len(perms) > 0 && p.UserID != uuid.Nil, where("hold the permission that it is open to", "{required_permission} = ANY(?::text[])", perms)),
+		when(p.UserID != uuid.Nil, where("it is public to all who hold that permission", "{is_public}")),
+		when(len(perms) > 0 && p.UserID != uuid.Nil, where("holds the permission that it is open to", "{required_permission} = ANY(?::text[])", perms)),
 		when(p == authz.Indexer || p == authz.Dispatcher, every("")),
 	)
 }
 
 // ofOwnChat is the rows of p's own conversations.
 func ofOwnChat(p *authz.Principal) Scope {
-	return when(p.UserID != uuid.Nil, where("own the conversation", "EXISTS (SELECT 1 FROM chat_sessions s WHERE s.id = {session_id} AND s.user_id = ?)", p.UserID))
+	return when(p.UserID != uuid.Nil, where("owns the conversation", "EXISTS (SELECT 1 FROM chat_sessions s WHERE s.id = {session_id} AND s.user_id = ?)", p.UserID))
 }
 
 // Permissions of single background workers, held by no role.
@@ -103,7 +103,7 @@ var table = map[string]entityRule{
 		// an account is fetched by its owner and by holders of users:read only.
 		needs: openTo, read: anyRow,
 		fetch: func(p *authz.Principal) Scope {
-			return or(when(p.UserID != uuid.Nil, where("are this user", "{id} = ?", p.UserID)), holding(p, "users:read", every("")))
+			return or(when(p.UserID != uuid.Nil, where("is this user", "{id} = ?", p.UserID)), holding(p, "users:read", every("")))
 		},
 		create: []string{"users:write", "system:register"}, write: []string{"users:write", "system:register"}, change: changes("id", "users:write"),
 	},
@@ -165,7 +165,7 @@ var table = map[string]entityRule{
 	"AuditLog": {
 		needs: openTo, watched: true,
 		read: func(p *authz.Principal) Scope {
-			return or(when(p.UserID != uuid.Nil, where("did it", "{user_id} = ?", p.UserID)), holding(p, "audit:read", every("")))
+			return or(when(p.UserID != uuid.Nil, where("is who did it", "{user_id} = ?", p.UserID)), holding(p, "audit:read", every("")))
 		},
 		create: []string{sysAudit}, appendOnly: true,
 	},
@@ -184,7 +184,7 @@ var table = map[string]entityRule{
 		needs: "secrets:read",
 		read: func(p *authz.Principal) Scope {
 			return or(
-				where("own the secret", "EXISTS (SELECT 1 FROM secrets s WHERE s.id = {secret_id} AND s.owner_id = ?)", p.UserID),
+				where("owns the secret", "EXISTS (SELECT 1 FROM secrets s WHERE s.id = {secret_id} AND s.owner_id = ?)", p.UserID),
 				where(whySecret, "EXISTS (SELECT 1 FROM secrets s WHERE s.id = {secret_id} AND s.required_permission = ANY(?::text[]))", pgarray.Strings(p.Permissions())),
 				holding(p, "secrets:write", every("")), holding(p, "audit:read", every("")))
 		},
@@ -194,7 +194,7 @@ var table = map[string]entityRule{
 		needs: "secrets:read",
 		read: func(p *authz.Principal) Scope {
 			return or(
-				where("own the secret", "EXISTS (SELECT 1 FROM secrets s WHERE s.id = {secret_id} AND s.owner_id = ?)", p.UserID),
+				where("owns the secret", "EXISTS (SELECT 1 FROM secrets s WHERE s.id = {secret_id} AND s.owner_id = ?)", p.UserID),
 				holding(p, "audit:read", every("")))
 		},
 		create: []string{sysAudit}, appendOnly: true,
@@ -220,13 +220,13 @@ var table = map[string]entityRule{
 const (
 	needExecutions = "tools:read"
 	needApprovals  = "approvals:read"
-	whySecret      = "hold the permission that the secret is open to"
+	whySecret      = "holds the permission that the secret is open to"
 )
 
 func executions(p *authz.Principal) Scope {
 	return or(
 		ownRows(p, "user_id"),
-		holding(p, "approvals:decide", where("may decide on it", "{requires_approval}")),
+		holding(p, "approvals:decide", where("it needs a decision", "{requires_approval}")),
 		holding(p, "audit:read", every("")), worker(p, needExecutions))
 }
 
@@ -236,11 +236,11 @@ func approvals(p *authz.Principal) Scope {
 
 // ownRoles are the roles p holds, and ownPermissions what they hold: people may know what they are.
 func ownRoles(p *authz.Principal) Scope {
-	return when(p.UserID != uuid.Nil, where("hold this role", "EXISTS (SELECT 1 FROM user_roles ur WHERE ur.role_id = {id} AND ur.user_id = ?)", p.UserID))
+	return when(p.UserID != uuid.Nil, where("holds this role", "EXISTS (SELECT 1 FROM user_roles ur WHERE ur.role_id = {id} AND ur.user_id = ?)", p.UserID))
 }
 
 func ownPermissions(p *authz.Principal) Scope {
-	return when(p.UserID != uuid.Nil, where("hold a role with this permission",
+	return when(p.UserID != uuid.Nil, where("holds a role with this permission",
 		"EXISTS (SELECT 1 FROM role_permissions rp JOIN user_roles ur ON ur.role_id = rp.role_id WHERE rp.permission_id = {id} AND ur.user_id = ?)", p.UserID))
 }
 

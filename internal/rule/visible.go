@@ -131,7 +131,7 @@ func owns(p *authz.Principal, owner uuid.UUID) bool { return p.UserID != uuid.Ni
 // parameters are the calls, of those p may see, whose arguments p sees: the requester's, and what p must decide on. What
 // a call gave is the requester's alone.
 func parameters(p *authz.Principal) Scope {
-	return or(ownRows(p, "user_id"), holding(p, "approvals:decide", where("may decide on it", "{requires_approval}")))
+	return or(ownRows(p, "user_id"), holding(p, "approvals:decide", where("it needs a decision", "{requires_approval}")))
 }
 
 // MaySeeParameters says whether the context's principal may see a call's parameters, once they may see the call.
