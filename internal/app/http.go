@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"cdsa.dev/cdsa/graph"
 	"cdsa.dev/cdsa/internal/access"
 	"cdsa.dev/cdsa/internal/auth"
@@ -39,6 +41,7 @@ func (a *App) openHTTP(version string) error {
 			{Name: "postgres", Run: a.pool.Ping},
 			{Name: "events", Run: func(context.Context) error { return a.bus.Healthy() }},
 		},
+		Collectors:     []prometheus.Collector{a.dispatch.Collector()},
 		TrustedProxies: s.TrustedProxies, AllowedOrigins: s.AllowedOrigins, MetricsToken: a.cfg.Log.MetricsToken.Reveal(), PProf: a.cfg.Log.PProf,
 		MaxBody: int64(l.Upload) + 1<<20, BodyTimeout: l.BodyTimeout,
 	})
