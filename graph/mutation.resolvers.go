@@ -67,12 +67,12 @@ func (r *mutationResolver) UnassignRole(ctx context.Context, userID uuid.UUID, r
 
 // CreateChatSession is the resolver for the createChatSession field.
 func (r *mutationResolver) CreateChatSession(ctx context.Context, input model.CreateChatSessionInput) (*ent.ChatSession, error) {
-	return r.Chats.Create(ctx, chat.Settings{Title: input.Title, Model: input.Model, SystemPrompt: input.SystemPrompt, Temperature: input.Temperature, ContextWindow: input.ContextWindowSize, Strategy: input.Strategy})
+	return r.attachChat(r.Chats.Create(ctx, chat.Settings{Title: input.Title, Model: input.Model, SystemPrompt: input.SystemPrompt, Temperature: input.Temperature, ContextWindow: input.ContextWindowSize, Strategy: input.Strategy}))
 }
 
 // UpdateChatSession is the resolver for the updateChatSession field.
 func (r *mutationResolver) UpdateChatSession(ctx context.Context, id uuid.UUID, input model.UpdateChatSessionInput) (*ent.ChatSession, error) {
-	return r.Chats.Update(ctx, id, chat.Settings{Title: input.Title, Model: input.Model, SystemPrompt: input.SystemPrompt, Temperature: input.Temperature, ContextWindow: input.ContextWindowSize, Strategy: input.Strategy, IsActive: input.IsActive})
+	return r.attachChat(r.Chats.Update(ctx, id, chat.Settings{Title: input.Title, Model: input.Model, SystemPrompt: input.SystemPrompt, Temperature: input.Temperature, ContextWindow: input.ContextWindowSize, Strategy: input.Strategy, IsActive: input.IsActive}))
 }
 
 // DeleteChatSession is the resolver for the deleteChatSession field.
@@ -91,7 +91,8 @@ func (r *mutationResolver) SendMessage(ctx context.Context, input model.SendMess
 
 // CancelGeneration is the resolver for the cancelGeneration field.
 func (r *mutationResolver) CancelGeneration(ctx context.Context, sessionID uuid.UUID) (*ent.ChatMessage, error) {
-	return r.Chats.Cancel(ctx, sessionID)
+	m, err := r.Chats.Cancel(ctx, sessionID)
+	return r.attach(m), err
 }
 
 // ExecuteTool is the resolver for the executeTool field.

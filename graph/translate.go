@@ -140,7 +140,21 @@ func authPayload(ctx context.Context, s account.Signed, err error) (*model.AuthP
 }
 
 // attach gives a row made in a unit of work back to the client, so that its edges can be read after commit.
-func (r *Resolver) attach(m *ent.ChatMessage) *ent.ChatMessage { return m }
+func (r *Resolver) attach(m *ent.ChatMessage) *ent.ChatMessage {
+	if m != nil {
+		r.Client.Adopt(m)
+	}
+	return m
+}
+
+// attachChat is attach for a conversation.
+func (r *Resolver) attachChat(s *ent.ChatSession, err error) (*ent.ChatSession, error) {
+	if err != nil {
+		return nil, err
+	}
+	r.Client.Adopt(s)
+	return s, nil
+}
 
 func (r *Resolver) decisions(ctx context.Context, a *ent.ToolApproval) ([]*model.ApprovalDecision, error) {
 	out := make([]*model.ApprovalDecision, 0, len(a.Decisions))

@@ -298,6 +298,7 @@ func TestBadPages(t *testing.T) {
 				require.Contains(t, []string{"BAD_USER_INPUT", "OK"}, r.outcome(), "%s", r)
 			}
 		}
+		x.ok(t, `mutation { createChatSession(input: {title: "A"}) { messages(first: 1) { edges { cursor } } user { id } } }`, nil, nil)
 		// Below the root it is the caller's mistake as well, wherever in the answer the list is read.
 		for _, q := range []string{
 			`query($c: Cursor) { viewer { chatSessions(first: 1, after: $c, orderBy: {field: CREATED_AT, direction: ASC}) { edges { cursor } } } }`,

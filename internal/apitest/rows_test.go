@@ -98,9 +98,10 @@ func exhibits(tb testing.TB, w *world) (shown []exhibit, own map[*person][]exhib
 		"Document": w.document, "DocumentChunk": one(`SELECT id::text FROM document_chunks WHERE document_id = $1 LIMIT 1`, w.document), "SearchResult": w.result,
 		"Role": one(`SELECT id::text FROM roles WHERE name = 'steward'`), "Permission": one(`SELECT id::text FROM permissions WHERE name = 'users:erase'`),
 		"Tool": one(`SELECT id::text FROM tools WHERE name = 'calculator'`), "EmbeddingModel": one(`SELECT id::text FROM embedding_models LIMIT 1`),
-		"AuditLog": one(`SELECT id::text FROM audit_logs WHERE user_id = $1 LIMIT 1`, o.id),
+		"ContextWindow": one(`SELECT id::text FROM context_windows WHERE session_id = $1`, w.chat),
+		"AuditLog":      one(`SELECT id::text FROM audit_logs WHERE user_id = $1 LIMIT 1`, o.id),
 	}
-	make := func(entity, columns, values string, args ...any) {
+	add := func(entity, columns, values string, args ...any) {
 		var t uid.Tag
 		for tag, name := range uid.Types {
 			if name == entity {
@@ -111,12 +112,11 @@ func exhibits(tb testing.TB, w *world) (shown []exhibit, own map[*person][]exhib
 		_, err := w.db.Owner.Exec(context.Background(), `INSERT INTO `+uid.Tables[t]+` (id, created_at, `+columns+`) VALUES ($1, now(), `+values+`)`, append([]any{theirs[entity]}, args...)...)
 		require.NoError(tb, err, entity)
 	}
-	make("ContextWindow", "updated_at, session_id", "now(), $2", o.newChat(tb))
-	make("Secret", "updated_at, owner_id, name, secret_type, encrypted_value, encryption_key_id", "now(), $2, $3, 'GENERIC', ''::bytea, 'k'", o.id, uuid.NewString())
-	make("SecretVersion", "secret_id, version_number, encrypted_value, encryption_key_id, stage, created_by", "$2, 1, ''::bytea, 'k', 'CURRENT', $3", theirs["Secret"], o.id)
-	make("SecretAccessLog", "secret_id, user_id, access_type, success", "$2, $3, 'USE', true", theirs["Secret"], o.id)
-	make("SystemMetric", "metric_name, metric_value", "'cdsa.test', 1")
-	make("ToolCache", "updated_at, tool_id, cache_key, expires_at", "now(), $2, $3, now() + interval '1 hour'", theirs["Tool"], uuid.NewString())
+	add("Secret", "updated_at, owner_id, name, secret_type, encrypted_value, encryption_key_id", "now(), $2, $3, 'GENERIC', ''::bytea, 'k'", o.id, uuid.NewString())
+	add("SecretVersion", "secret_id, version_number, encrypted_value, encryption_key_id, stage, created_by", "$2, 1, ''::bytea, 'k', 'CURRENT', $3", theirs["Secret"], o.id)
+	add("SecretAccessLog", "accessed_at, secret_id, user_id, access_type, success", "now(), $2, $3, 'USE', true", theirs["Secret"], o.id)
+	add("SystemMetric", "metric_name, metric_value", "'cdsa.test', 1")
+	add("ToolCache", "updated_at, tool_id, cache_key, expires_at", "now(), $2, $3, now() + interval '1 hour'", theirs["Tool"], uuid.NewString())
 
 	for entity, id := range theirs {
 		shown = append(shown, exhibit{entity, "another's", id})
@@ -413,14 +413,15 @@ func TestDocumentEvents_Content(t *testing.T) {
 		for {
 			var d struct {
 				DocumentEvents struct {
+					Status   string
 					Document struct {
 						ID      uuid.UUID
 						Content *string
 					}
 				}
 			}
-			if o.data(t, &d); d.DocumentEvents.Document.ID != id {
-				continue
+			if o.data(t, &d); d.DocumentEvents.Document.ID != id || d.DocumentEvents.Status != "INDEXED" {
+				continue // before that its text has not been extracted
 			}
 			if want == "" {
 				require.Nil(t, d.DocumentEvents.Document.Content)
