@@ -96,8 +96,8 @@ func exhibits(tb testing.TB, w *world) (shown []exhibit, own map[*person][]exhib
 	theirs := map[string]uuid.UUID{
 		"User": o.id, "Session": o.session, "ChatSession": w.chat, "ChatMessage": w.message, "ToolExecution": w.execution, "ToolApproval": w.approval,
 		"Document": w.document, "DocumentChunk": one(`SELECT id::text FROM document_chunks WHERE document_id = $1 LIMIT 1`, w.document), "SearchResult": w.result,
-		"Role": one(`SELECT id::text FROM roles WHERE name = 'steward'`), "Permission": one(`SELECT id::text FROM permissions WHERE name = 'users:erase'`),
-		"Tool": one(`SELECT id::text FROM tools WHERE name = 'calculator'`), "EmbeddingModel": one(`SELECT id::text FROM embedding_models LIMIT 1`),
+		"Permission": one(`SELECT id::text FROM permissions WHERE name = 'users:erase'`),
+		"Tool":       one(`SELECT id::text FROM tools WHERE name = 'calculator'`), "EmbeddingModel": one(`SELECT id::text FROM embedding_models LIMIT 1`),
 		"ContextWindow": one(`SELECT id::text FROM context_windows WHERE session_id = $1`, w.chat),
 		"AuditLog":      one(`SELECT id::text FROM audit_logs WHERE user_id = $1 LIMIT 1`, o.id),
 	}
@@ -118,8 +118,13 @@ func exhibits(tb testing.TB, w *world) (shown []exhibit, own map[*person][]exhib
 	add("SystemMetric", "metric_name, metric_value", "'cdsa.test', 1")
 	add("ToolCache", "updated_at, tool_id, cache_key, expires_at", "now(), $2, $3, now() + interval '1 hour'", theirs["Tool"], uuid.NewString())
 
+	add("Role", "updated_at, name", "now(), $2", uuid.NewString())
 	for entity, id := range theirs {
-		shown = append(shown, exhibit{entity, "another's", id})
+		label := "another's"
+		if slices.Contains([]string{"Role", "Permission", "Tool", "ToolCache", "EmbeddingModel", "SystemMetric"}, entity) {
+			label = "nobody's"
+		}
+		shown = append(shown, exhibit{entity, label, id})
 	}
 	shown = append(shown,
 		exhibit{"Document", "public", w.public}, exhibit{"DocumentChunk", "public", one(`SELECT id::text FROM document_chunks WHERE document_id = $1 LIMIT 1`, w.public)},

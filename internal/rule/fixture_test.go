@@ -300,7 +300,7 @@ func (w *world) who(tb testing.TB) []who {
 		l = append(l, who{r.Name, user(w.carol, false, r.Name)}, who{"owner+" + r.Name, user(w.alice, false, r.Name)})
 	}
 	l = append(l, who{"superuser", user(w.carol, true)}, who{"owner+superuser", user(w.alice, true)})
-	for _, p := range []*authz.Principal{authz.Indexer, authz.Dispatcher, authz.Sweeper, authz.ToolRunner, authz.Authenticator, authz.Seeder, authz.Agent} {
+	for _, p := range authz.Workers() {
 		l = append(l, who{p.Username, p})
 	}
 	return l

@@ -22,6 +22,14 @@ func Entities() []string {
 	return names
 }
 
+// Needs is the permission that an entity takes before any row of it is seen, "" where some rows are open to all.
+func Needs(entity string) string {
+	if n := table[entity].needs; n != openTo {
+		return n
+	}
+	return ""
+}
+
 // For is the ent policy of an entity: reads are filtered to what the principal may see, writes are denied unless
 // allowed. It panics at start for an entity without a rule, or with one that does not say which permission it needs.
 func For(entity string) ent.Policy {

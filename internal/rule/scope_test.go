@@ -134,7 +134,7 @@ func (w *world) principal(rt *rapid.T) *authz.Principal {
 	case 0:
 		return authz.NewSystem("system:random", perms...)
 	case 1:
-		return rapid.SampledFrom([]*authz.Principal{authz.Indexer, authz.Dispatcher, authz.Sweeper, authz.ToolRunner, authz.Authenticator, authz.Seeder, authz.Agent}).Draw(rt, "system")
+		return rapid.SampledFrom(authz.Workers()).Draw(rt, "system")
 	}
 	id := rapid.SampledFrom([]uuid.UUID{w.alice, w.bob, w.carol, uuid.Nil}).Draw(rt, "user")
 	p := authz.NewUser(id, "random", uid.New(uid.Session), rapid.IntRange(0, 7).Draw(rt, "superuser") == 0, later(), perms...)
