@@ -104,7 +104,13 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session
 	if err != nil {
 		return nil, err
 	}
-	if row.UserID != p.UserID && !p.Can("users:write") {
+	may := row.UserID == p.UserID
+	if !may {
+		if may, err = authz.May(ctx, "Session", "users:write"); err != nil {
+			return nil, err
+		}
+	}
+	if !may {
 		return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "You may end your own sessions only. Another's needs the permission users:write."))
 	}
 	if row.RevokedAt != nil {

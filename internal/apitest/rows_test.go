@@ -364,9 +364,9 @@ func TestSuperuser_Recorded(t *testing.T) {
 		"Node":     {`{ a: node(id: "` + w.chat.String() + `") { id } b: node(id: "` + w.chat.String() + `") { ... on ChatSession { title isActive } } }`, []string{"ChatSession: [audit:read chat:read]"}},
 		"Account":  {`{ node(id: "` + w.other.id.String() + `") { ... on User { username } } }`, []string{"User: [users:read]"}},
 		"Field":    {`{ node(id: "` + w.public.String() + `") { ... on Document { uploader { email lastLogin isActive } } } }`, []string{"Document: [audit:read documents:read]", "User: [users:read]"}},
-		"Content":  {`{ node(id: "` + w.public.String() + `") { ... on Document { content } } }`, []string{"Document: [audit:read documents:read]", "Document: [documents:read]"}},
+		"Content":  {`{ node(id: "` + w.public.String() + `") { ... on Document { content } } }`, []string{"Document: [audit:read documents:read]"}},
 		"Edge":     {`{ viewer { roles { name } secrets(first: 1) { totalCount } } }`, []string{"Role: [roles:read]", "Secret: [audit:read secrets:read secrets:write]"}},
-		"Redacted": {`{ node(id: "` + uuid.MustParse(w.text(t, `SELECT execution_id::text FROM tool_approvals WHERE id = $1`, w.approval)).String() + `") { ... on ToolExecution { parameters result } } }`, []string{"ToolExecution: [approvals:decide audit:read tools:read]", "ToolExecution: [approvals:decide]"}},
+		"Redacted": {`{ node(id: "` + uuid.MustParse(w.text(t, `SELECT execution_id::text FROM tool_approvals WHERE id = $1`, w.approval)).String() + `") { ... on ToolExecution { parameters result } } }`, []string{"ToolExecution: [approvals:decide audit:read tools:read]"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			acts := w.since(t)

@@ -2,7 +2,6 @@ package authz
 
 import (
 	"context"
-	"strings"
 	"sync"
 )
 
@@ -13,7 +12,14 @@ type Bypass struct {
 	Permissions []string
 }
 
-func (b Bypass) key() string { return b.Entity + " " + strings.Join(b.Permissions, " ") }
+// keys are what is remembered of it: whoever was recorded to pass a permission for an entity is not recorded again.
+func (b Bypass) keys() []string {
+	l := make([]string, len(b.Permissions))
+	for i, p := range b.Permissions {
+		l[i] = b.Entity + " " + p
+	}
+	return l
+}
 
 // Scribe writes down what a Witness sees. Its methods are called one at a time for one Witness.
 type Scribe interface {
@@ -56,7 +62,7 @@ func (w *Witness) Bypass(ctx context.Context, b Bypass) (bool, error) {
 	if w == nil {
 		return false, nil
 	}
-	err := w.once(b.key(), func() (bool, error) { return true, w.scribe.Bypassed(ctx, b) })
+	err := w.once(b.keys(), func() (bool, error) { return true, w.scribe.Bypassed(ctx, b) })
 	return err == nil, err
 }
 
@@ -67,7 +73,7 @@ func (w *Witness) Knows(b Bypass) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.seen[b.key()]
+	return w.knows(b.keys())
 }
 
 // Note remembers that b was recorded elsewhere.
@@ -77,7 +83,7 @@ func (w *Witness) Note(b Bypass) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.note(b.key())
+	w.note(b.keys())
 }
 
 // View has the reading of an entity's rows recorded, unless it was. Without a witness nothing is: no one is looking.
@@ -85,7 +91,7 @@ func (w *Witness) View(ctx context.Context, entity string) error {
 	if w == nil {
 		return nil
 	}
-	return w.once("viewed "+entity, func() (bool, error) { return w.scribe.Viewed(ctx, entity) })
+	return w.once([]string{"viewed " + entity}, func() (bool, error) { return w.scribe.Viewed(ctx, entity) })
 }
 
 // Place names what the operation is resolving.
@@ -97,25 +103,36 @@ func (w *Witness) Place(ctx context.Context) string {
 }
 
 // once does what was not done yet. Others who need the same wait for it.
-func (w *Witness) once(key string, do func() (done bool, err error)) error {
+func (w *Witness) once(keys []string, do func() (done bool, err error)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.seen[key] {
+	if w.knows(keys) {
 		return nil
 	}
 	done, err := do()
 	if err != nil || !done {
 		return err
 	}
-	w.note(key)
+	w.note(keys)
 	return nil
 }
 
-func (w *Witness) note(key string) {
+func (w *Witness) knows(keys []string) bool {
+	for _, k := range keys {
+		if !w.seen[k] {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *Witness) note(keys []string) {
 	if w.seen == nil {
 		w.seen = map[string]bool{}
 	}
-	w.seen[key] = true
+	for _, k := range keys {
+		w.seen[k] = true
+	}
 }
 
 // May says whether the context's principal has a permission, for what it gives of an entity. A superuser has what they

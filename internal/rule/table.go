@@ -36,11 +36,6 @@ func ownRows(p *authz.Principal, column string) Scope {
 
 const whyOwn = "owns it"
 
-// holders have all rows.
-func holders(permission string) func(p *authz.Principal) Scope {
-	return func(p *authz.Principal) Scope { return holding(p, permission, every("")) }
-}
-
 func anyRow(*authz.Principal) Scope { return every("") }
 
 // worker gives all rows to background work with the permission.
