@@ -5,3 +5,4 @@ package main
 //go:generate go tool gqlgen generate
 //go:generate go run ./internal/config/gendoc
 //go:generate go run ./internal/errs/gendoc
+//go:generate go run ./internal/rule/gendoc

@@ -7,8 +7,10 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/ent/document"
 	"cdsa.dev/cdsa/graph/generated"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
@@ -20,7 +22,8 @@ import (
 
 // directives are the coarse permissions. A denial is audited before it is answered; a superuser's passing without the
 // permission is audited too.
-func directives(rec *audit.Recorder) generated.DirectiveRoot {
+func directives(r *Resolver) generated.DirectiveRoot {
+	rec := r.Audit
 	return generated.DirectiveRoot{
 		Public: func(ctx context.Context, _ any, next graphql.Resolver) (any, error) { return next(ctx) },
 		Authenticated: func(ctx context.Context, _ any, next graphql.Resolver) (any, error) {
@@ -47,7 +50,7 @@ func directives(rec *audit.Recorder) generated.DirectiveRoot {
 		},
 		SelfOr:      selfOr,
 		Redacted:    redacted,
-		ReadersOnly: readersOnly,
+		ReadersOnly: r.readersOnly,
 	}
 }
 
@@ -110,8 +113,17 @@ func owner(obj any) uuid.UUID {
 
 func selfOr(ctx context.Context, obj any, next graphql.Resolver, permission string) (any, error) {
 	p := authz.From(ctx)
-	if p == nil || p.UserID == uuid.Nil || owner(obj) != p.UserID && (!authz.Known(permission) || !p.Can(permission)) { // "-" is held by no one, superusers included
+	if p == nil || p.UserID == uuid.Nil {
 		return nil, nil //nolint:nilnil // null without an error is the contract for what is hidden
+	}
+	if owner(obj) != p.UserID {
+		if !authz.Known(permission) { // "-" is held by no one, superusers included
+			return nil, nil //nolint:nilnil // likewise
+		}
+		ok, err := authz.May(ctx, graphql.GetFieldContext(ctx).Object, permission)
+		if err != nil || !ok {
+			return nil, err
+		}
 	}
 	return next(ctx)
 }
@@ -121,13 +133,15 @@ var redactedValue = map[string]any{"redacted": true}
 
 // redacted shows a call's data to its requester, and its parameters to those who must decide on it.
 func redacted(ctx context.Context, obj any, next graphql.Resolver) (any, error) {
-	p, fc := authz.From(ctx), graphql.GetFieldContext(ctx)
-	x, ok := obj.(*ent.ToolExecution)
-	if p != nil && ok {
-		if x.UserID == p.UserID && p.UserID != uuid.Nil {
-			return next(ctx)
+	if x, ok := obj.(*ent.ToolExecution); ok {
+		may, err := rule.MaySeeResult(ctx, x.UserID), error(nil)
+		if graphql.GetFieldContext(ctx).Field.Name == "parameters" {
+			may, err = rule.MaySeeParameters(ctx, x.UserID, x.RequiresApproval)
 		}
-		if fc.Field.Name == "parameters" && x.RequiresApproval && p.Can("approvals:decide") {
+		if err != nil {
+			return nil, err
+		}
+		if may {
 			return next(ctx)
 		}
 	}
@@ -155,10 +169,29 @@ func isNil(v any) bool {
 	return false
 }
 
-func readersOnly(ctx context.Context, obj any, next graphql.Resolver) (any, error) {
+// readersOnly shows a document's content to its readers. A document that came with an event has no text: it is read when
+// it is asked for.
+func (r *Resolver) readersOnly(ctx context.Context, obj any, next graphql.Resolver) (any, error) {
 	d, ok := obj.(*ent.Document)
-	if !ok || !rule.MayReadDocument(authz.From(ctx), d.UploadedBy, d.IsPublic, d.RequiredPermission) {
+	if !ok {
 		return nil, nil //nolint:nilnil // null without an error is the contract for what is hidden
 	}
+	if ok, err := rule.MayReadContent(ctx, d.UploadedBy, d.IsPublic, d.RequiredPermission); err != nil || !ok {
+		return nil, err
+	}
+	if fc := graphql.GetFieldContext(ctx); fc.Field.Name == "content" && d.Content == nil && graphql.GetOperationContext(ctx).Operation.Operation == ast.Subscription {
+		return r.content(ctx, d.ID)
+	}
 	return next(ctx)
+}
+
+func (r *Resolver) content(ctx context.Context, id uuid.UUID) (any, error) {
+	d, err := r.Client.Document.Query().Where(document.ID(id)).Select(document.FieldContent).Only(ctx)
+	if ent.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // gone, or closed, since
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.Content, nil
 }

@@ -98,9 +98,6 @@ func (r *queryResolver) ToolApprovals(ctx context.Context, after *entgql.Cursor[
 
 // AuditLogs is the resolver for the auditLogs field.
 func (r *queryResolver) AuditLogs(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.AuditLogOrder, where *ent.AuditLogWhereInput) (*ent.AuditLogConnection, error) {
-	if err := r.viewed(ctx); err != nil {
-		return nil, err
-	}
 	conn, err := r.Reads.AuditLogs(ctx, after, first, before, last, orderBy, where)
 	return conn, listError(err)
 }

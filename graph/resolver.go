@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/access"
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/audit"
@@ -36,6 +37,7 @@ type Resolver struct {
 	Position   func() uint64 // of the event stream
 	Dispatch   *dispatch.Dispatcher
 	Reads      *read.Reader
+	Access     *access.Simulator
 	Info       Info
 }
 

@@ -2,11 +2,14 @@ package graph
 
 import (
 	"context"
+	"errors"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/google/uuid"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"entgo.io/contrib/entgql"
 
@@ -19,16 +22,16 @@ import (
 
 // NewHandler is the GraphQL endpoint: what comes first sees an operation first.
 func NewHandler(r *Resolver, settings gqlhttp.Settings, streams *transport.Server) *handler.Server {
-	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: r, Directives: directives(r.Audit)}))
+	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: r, Directives: directives(r)}))
 	srv.Use(extension.Introspection{}) // who may use it, settings decides
 	srv.AroundOperations(func(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-		ctx = withPosition(ctx, r.Position())
+		ctx = authz.WithWitness(withPosition(ctx, r.Position()), authz.NewWitness(scribe{r.Audit}))
 		if authz.From(ctx) == nil {
 			ctx = authz.WithSlot(ctx)
 		}
 		return next(ctx)
 	})
-	settings.ValidCursor = validCursor
+	settings.ValidCursor, settings.Translate = validCursor, foreignCursor
 	settings.Install(srv)
 	srv.AddTransport(streams.WebSocket())
 	srv.AddTransport(streams.SSE())
@@ -45,4 +48,58 @@ func validCursor(_, cursor string) error {
 		return errs.Input("after", "This is not a cursor of this list. Pass one exactly as it was received, or none.")
 	}
 	return nil
+}
+
+// foreignCursor says of a cursor that belongs to a list in another order what it is, wherever in the answer the list is:
+// the database finds out.
+func foreignCursor(ctx context.Context, err error) error {
+	said := listError(err)
+	fc := graphql.GetFieldContext(ctx)
+	if said == err || fc == nil || fc.Field.Field == nil || !graphql.HasOperationContext(ctx) { //nolint:errorlint // the same value, not the same kind
+		return err
+	}
+	oc := graphql.GetOperationContext(ctx)
+	if !cursorIn(oc, ast.SelectionSet{fc.Field.Field}) {
+		return err // the server's own fault
+	}
+	var at *gqlerror.Error
+	if !errors.As(err, &at) {
+		return said
+	}
+	return &gqlerror.Error{Err: said, Message: said.Error(), Path: at.Path, Locations: at.Locations}
+}
+
+// cursorIn says whether a page of the selection begins or ends at a cursor.
+func cursorIn(oc *graphql.OperationContext, set ast.SelectionSet) bool {
+	return anyField(oc, set, func(f *ast.Field) bool {
+		for _, name := range []string{"after", "before"} {
+			if a := f.Arguments.ForName(name); a != nil {
+				if v, err := a.Value.Value(oc.Variables); err != nil || v != nil {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// anyField says whether is holds of a field anywhere in a selection.
+func anyField(oc *graphql.OperationContext, set ast.SelectionSet, is func(*ast.Field) bool) bool {
+	for _, sel := range set {
+		switch sel := sel.(type) {
+		case *ast.Field:
+			if is(sel) || anyField(oc, sel.SelectionSet, is) {
+				return true
+			}
+		case *ast.InlineFragment:
+			if anyField(oc, sel.SelectionSet, is) {
+				return true
+			}
+		case *ast.FragmentSpread:
+			if f := oc.Doc.Fragments.ForName(sel.Name); f != nil && anyField(oc, f.SelectionSet, is) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -6,9 +6,12 @@ import (
 	"github.com/google/uuid"
 
 	"cdsa.dev/cdsa/graph/model"
-	"cdsa.dev/cdsa/internal/errs"
 )
 
-func (r *Resolver) simulateAccess(context.Context, uuid.UUID, uuid.UUID) (*model.AccessDecision, error) {
-	return nil, errs.New(errs.FailedPrecondition, "To come.")
+func (r *Resolver) simulateAccess(ctx context.Context, userID, nodeID uuid.UUID) (*model.AccessDecision, error) {
+	d, err := r.Access.Simulate(ctx, userID, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	return &model.AccessDecision{Allowed: d.Allowed, Reasons: d.Reasons}, nil
 }

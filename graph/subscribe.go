@@ -65,7 +65,27 @@ func (r *Resolver) chatEvents(ctx context.Context, sessionID uuid.UUID, after *e
 	if err != nil {
 		return nil, err
 	}
-	return realtime.Subscribe(ctx, o, r.chatEvent, func(reason string, seq uint64) (model.ChatEvent, bool) {
+	// A conversation's calls and approvals are shown to who may see calls and approvals.
+	calls, err := rule.Judged(ctx, "ToolExecution")
+	if err != nil {
+		return nil, err
+	}
+	requests, err := rule.Judged(ctx, "ToolApproval")
+	if err != nil {
+		return nil, err
+	}
+	o.Accept = func(e realtime.Event) bool {
+		c, ok := e.Value.(dispatch.Chat)
+		return ok && (c.Execution == nil || rule.MaySeeExecution(calls, c.Execution.UserID, c.Execution.RequiresApproval))
+	}
+	show := func(e realtime.Event) (model.ChatEvent, bool) {
+		if c, ok := e.Value.(dispatch.Chat); ok && c.Approval != nil && !rule.MaySeeApproval(requests, c.Approval.UserID) {
+			c.Approval = nil
+			e.Value = c
+		}
+		return r.chatEvent(e)
+	}
+	return realtime.Subscribe(ctx, o, show, func(reason string, seq uint64) (model.ChatEvent, bool) {
 		return &model.ChatGap{Cursor: r.Cursors.Seal(seq), At: time.Now().UTC(), Reason: model.GapReason(reason)}, true
 	})
 }
@@ -88,7 +108,7 @@ func (r *Resolver) chatEvent(e realtime.Event) (model.ChatEvent, bool) {
 }
 
 func (r *Resolver) approvalEvents(ctx context.Context, after *eventcursor.Cursor) (<-chan *model.ApprovalEvent, error) {
-	p, err := authz.Signed(ctx)
+	p, err := rule.Judged(ctx, "ToolApproval")
 	if err != nil {
 		return nil, err
 	}
@@ -96,10 +116,9 @@ func (r *Resolver) approvalEvents(ctx context.Context, after *eventcursor.Cursor
 	if err != nil {
 		return nil, err
 	}
-	all := rule.Visible("ToolApproval", p).All()
 	o.Accept = func(e realtime.Event) bool {
 		v, ok := e.Value.(dispatch.Approval)
-		return ok && (all || v.Fact.Requester == p.UserID)
+		return ok && rule.MaySeeApproval(p, v.Fact.Requester)
 	}
 	return realtime.Subscribe(ctx, o, func(e realtime.Event) (*model.ApprovalEvent, bool) {
 		v, ok := e.Value.(dispatch.Approval)
@@ -113,7 +132,7 @@ func (r *Resolver) approvalEvents(ctx context.Context, after *eventcursor.Cursor
 }
 
 func (r *Resolver) toolExecutionEvents(ctx context.Context, after *eventcursor.Cursor) (<-chan *model.ToolExecutionEvent, error) {
-	p, err := authz.Signed(ctx)
+	p, err := rule.Judged(ctx, "ToolExecution")
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +140,9 @@ func (r *Resolver) toolExecutionEvents(ctx context.Context, after *eventcursor.C
 	if err != nil {
 		return nil, err
 	}
-	all, decides := rule.Visible("ToolExecution", p).All(), p.Can("approvals:decide")
 	o.Accept = func(e realtime.Event) bool {
 		v, ok := e.Value.(dispatch.Tool)
-		return ok && (all || v.Fact.Requester == p.UserID || decides && v.Fact.NeedsApproval)
+		return ok && rule.MaySeeExecution(p, v.Fact.Requester, v.Fact.NeedsApproval)
 	}
 	return realtime.Subscribe(ctx, o, func(e realtime.Event) (*model.ToolExecutionEvent, bool) {
 		v, ok := e.Value.(dispatch.Tool)
@@ -138,7 +156,7 @@ func (r *Resolver) toolExecutionEvents(ctx context.Context, after *eventcursor.C
 }
 
 func (r *Resolver) documentEvents(ctx context.Context, documentID *uuid.UUID, after *eventcursor.Cursor) (<-chan *model.DocumentEvent, error) {
-	p, err := authz.Signed(ctx)
+	p, err := rule.Judged(ctx, "Document")
 	if err != nil {
 		return nil, err
 	}
@@ -157,14 +175,13 @@ func (r *Resolver) documentEvents(ctx context.Context, documentID *uuid.UUID, af
 	if err != nil {
 		return nil, err
 	}
-	all := rule.Visible("Document", p).All()
 	o.Accept = func(e realtime.Event) bool {
 		v, ok := e.Value.(dispatch.Document)
 		if !ok || documentID != nil && v.Fact.Document != *documentID {
 			return false
 		}
 		d := v.Document
-		return all || rule.MayReadDocument(p, d.UploadedBy, d.IsPublic, d.RequiredPermission)
+		return rule.MaySeeDocument(p, d.UploadedBy, d.IsPublic, d.RequiredPermission)
 	}
 	return realtime.Subscribe(ctx, o, func(e realtime.Event) (*model.DocumentEvent, bool) {
 		v, ok := e.Value.(dispatch.Document)

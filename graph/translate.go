@@ -15,11 +15,11 @@ import (
 	"cdsa.dev/cdsa/ent/user"
 	"cdsa.dev/cdsa/graph/model"
 	"cdsa.dev/cdsa/internal/account"
-	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
 	service "cdsa.dev/cdsa/internal/document"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/rule"
 	"cdsa.dev/cdsa/internal/uid"
 )
 
@@ -34,22 +34,16 @@ func tableOf(_ context.Context, id uuid.UUID) (string, error) {
 	return uid.Tables[t], nil
 }
 
-// visibleNode says whether a caller may fetch the node by its id. Users' names are shown beside rows that name them, but
-// an account is fetched by its owner and by holders of users:read only.
-func visibleNode(ctx context.Context, id uuid.UUID) bool {
+// node fetches a row by its id: null without an error when it is absent or hidden.
+func (r *Resolver) node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
 	t, ok := uid.Of(id)
 	if !ok {
-		return false
+		return nil, nil //nolint:nilnil // nothing has such an id
 	}
-	p := authz.From(ctx)
-	return t != uid.User || p != nil && (id == p.UserID || p.Can("users:read"))
-}
-
-func (r *Resolver) node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
-	if !visibleNode(ctx, id) {
-		return nil, nil //nolint:nilnil // a hidden node is null without an error
-	}
-	if t, _ := uid.Of(id); t == uid.ChatSession {
+	switch t { //nolint:exhaustive // the others are fetched alike
+	case uid.User:
+		return r.userNode(ctx, id)
+	case uid.ChatSession:
 		if x, covered, err := r.Reads.ChatSession(ctx, id); covered {
 			if x == nil {
 				return nil, err
@@ -57,16 +51,28 @@ func (r *Resolver) node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
 			return x, err
 		}
 	}
-	if t, _ := uid.Of(id); t == uid.AuditLog {
-		if err := r.viewed(ctx); err != nil {
-			return nil, err
-		}
-	}
 	n, err := r.Client.Noder(ctx, id, ent.WithNodeType(tableOf))
+	if ent.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // a hidden node is null without an error
+	}
+	return n, err
+}
+
+// userNode is an account: users' names are shown beside rows that name them, but fewer may fetch one by its id.
+func (r *Resolver) userNode(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
+	p, err := rule.JudgedByID(ctx, uid.Types[uid.User])
+	if err != nil {
+		return nil, err
+	}
+	q, err := r.Client.User.Query().Where(user.ID(id), rule.Fetchable(uid.Types[uid.User], p).Selector()).CollectFields(ctx, "User", "Node")
+	if err != nil {
+		return nil, err
+	}
+	u, err := q.Only(ctx)
 	if ent.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // likewise
 	}
-	return n, err
+	return u, err
 }
 
 func (r *Resolver) nodes(ctx context.Context, ids []uuid.UUID) ([]ent.Noder, error) {
@@ -112,11 +118,6 @@ func (r *Resolver) serverInfo() *model.ServerInfo {
 		out.OidcProviders = append(out.OidcProviders, &model.OidcProvider{Name: p.Name, AuthorizationURL: p.AuthorizationURL})
 	}
 	return out
-}
-
-// viewed records that the audit log was read; when that fails the log is not shown.
-func (r *Resolver) viewed(ctx context.Context) error {
-	return r.Audit.Record(ctx, audit.Entry{Action: enum.AuditActionAuditLogViewed, Resource: "AuditLog"})
 }
 
 // listError turns what the database says of a cursor that belongs to a list in another order into a sentence.

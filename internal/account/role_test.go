@@ -128,7 +128,8 @@ func TestAssignRole_Superuser(t *testing.T) {
 	require.Empty(t, p.Permissions())
 	_, err = r.AssignRole(testkit.As(p), alice.User.ID, "approver")
 	require.NoError(t, err)
-	require.Equal(t, 1, r.audited(t, "SUPERUSER_BYPASS_USED", `user_id = $1`, root.User.ID))
+	require.Equal(t, 1, r.audited(t, "SUPERUSER_BYPASS_USED", `user_id = $1 AND details->>'operation' = 'hand out a role'`, root.User.ID))
+	require.Equal(t, 1, r.audited(t, "SUPERUSER_BYPASS_USED", `user_id = $1 AND details->>'entity' = 'Role' AND details->'permissions' = '["roles:write"]'`, root.User.ID))
 }
 
 func TestUnassignRole_LastAdmin(t *testing.T) {

@@ -107,13 +107,18 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session
 	if err != nil {
 		return nil, err
 	}
-	if !p.Can("users:write") {
-		if row.UserID != p.UserID {
-			return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "You may end your own sessions only. Another's needs the permission users:write."))
+	may := row.UserID == p.UserID && (!p.APIToken || id == p.SessionID)
+	if !may {
+		if may, err = authz.May(ctx, "Session", "users:write"); err != nil {
+			return nil, err
 		}
-		if p.APIToken && id != p.SessionID {
-			return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "An API token without the permission users:write may end only itself."))
-		}
+	}
+	switch {
+	case may:
+	case row.UserID == p.UserID:
+		return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "An API token without the permission users:write may end only itself."))
+	default:
+		return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "You may end your own sessions only. Another's needs the permission users:write."))
 	}
 	if row.RevokedAt != nil {
 		return row, nil
@@ -142,7 +147,7 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session
 func (s *Service) RevokeOthers(ctx context.Context) (int, error) {
 	p, err := s.inPerson(ctx, "revokeOtherSessions")
 	if err != nil {
-		return 0, s.refused(ctx, "revokeOtherSessions", "Session", uuid.Nil, err)
+		return 0, err
 	}
 	return uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (int, error) {
 		family, err := lockFamily(ctx, tx, p.UserID, p.SessionID)

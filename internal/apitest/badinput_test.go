@@ -298,6 +298,19 @@ func TestBadPages(t *testing.T) {
 				require.Contains(t, []string{"BAD_USER_INPUT", "OK"}, r.outcome(), "%s", r)
 			}
 		}
+		x.ok(t, `mutation { createChatSession(input: {title: "A"}) { messages(first: 1) { edges { cursor } } user { id } } }`, nil, nil)
+		// Below the root it is the caller's mistake as well, wherever in the answer the list is read.
+		for _, q := range []string{
+			`query($c: Cursor) { viewer { chatSessions(first: 1, after: $c, orderBy: {field: CREATED_AT, direction: ASC}) { edges { cursor } } } }`,
+			`query($c: Cursor) { viewer { documents(first: 1, after: $c) { edges { cursor } } } }`,
+			`query($c: Cursor) { a: viewer { ...f } } fragment f on User { toolExecutions(first: 1, before: $c, orderBy: {field: CREATED_AT, direction: DESC}) { totalCount edges { node { id } } } }`,
+			`query($c: Cursor) { users(first: 2) { edges { node { chatSessions(first: 1, after: $c, orderBy: {field: CREATED_AT, direction: ASC}) { edges { cursor } } } } } }`,
+			`query($c: Cursor) { node(id: "` + w.public.String() + `") { ... on Document { uploader { documents(first: 1, after: $c, orderBy: {field: CREATED_AT, direction: ASC}) { edges { cursor } } } } } }`,
+			`mutation($c: Cursor) { createChatSession(input: {title: "A"}) { messages(first: 1, after: $c, orderBy: {field: CREATED_AT, direction: ASC}) { edges { cursor } } } }`,
+		} {
+			r := x.do(t, q, map[string]any{"c": d.Users.Edges[0].Cursor})
+			require.Equal(t, "BAD_USER_INPUT", r.outcome(), "%s: %s", q, r)
+		}
 	})
 }
 

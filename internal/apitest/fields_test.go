@@ -12,6 +12,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"github.com/vektah/gqlparser/v2/ast"
+
+	"cdsa.dev/cdsa/internal/uid"
 )
 
 // guardedFields are a type's fields with a directive that hides them from some.
@@ -46,6 +48,13 @@ func TestGuardedFields(t *testing.T) {
 	private, public := x.newDocument(t, "Private", "An exhibit.", false), x.newDocument(t, "Public", "An open exhibit.", true)
 	w.indexed(t, private)
 	w.indexed(t, public)
+	secret, accessLog, cached := uid.New(uid.Secret), uid.New(uid.SecretAccessLog), uid.New(uid.ToolCache) // no operation makes rows of these yet
+	_, err = w.db.Owner.Exec(t.Context(), `WITH s AS (INSERT INTO secrets (id, created_at, updated_at, owner_id, name, secret_type, encrypted_value, encryption_key_id)
+			VALUES ($1, now(), now(), $4, $5, 'GENERIC', ''::bytea, 'k') RETURNING id),
+		l AS (INSERT INTO secret_access_logs (id, created_at, accessed_at, secret_id, user_id, access_type, success, ip_address, user_agent) SELECT $2, now(), now(), s.id, $4, 'USE', true, '192.0.2.1', 'x' FROM s)
+		INSERT INTO tool_caches (id, created_at, updated_at, tool_id, cache_key, expires_at, parameters, result)
+			SELECT $3, now(), now(), id, $5, now() + interval '1 hour', '{"a": 1}', '{"b": 2}' FROM tools LIMIT 1`, secret, accessLog, cached, x.id, uuid.NewString())
+	require.NoError(t, err)
 	rows := []struct {
 		name, typ, path string
 		id              uuid.UUID
@@ -58,8 +67,11 @@ func TestGuardedFields(t *testing.T) {
 		{"a call that needs an approval", "ToolExecution", "%s", gated},
 		{"a private document", "Document", "%s", private},
 		{"a public document", "Document", "%s", public},
+		{"a document open to a permission", "Document", "%s", w.copyRow(t, "Document", private, map[string]any{"required_permission": "metrics:read", "content_hash": uuid.NewString()})},
+		{"a use of a secret", "SecretAccessLog", "%s", accessLog},
+		{"a cached result", "ToolCache", "%s", cached},
 	}
-	covered := map[string]bool{"ToolCache": true, "SecretAccessLog": true} // no operation makes rows of these yet
+	covered := map[string]bool{}
 	var b strings.Builder
 	b.WriteString("# row of another | field | who sees it; (who sees that it is redacted)\n")
 	for _, row := range rows {
@@ -84,7 +96,7 @@ func TestGuardedFields(t *testing.T) {
 			}
 		}
 		for _, f := range fields {
-			fmt.Fprintf(&b, "%-30s | %-18s | %s\n", row.name, f, strings.Join(shown[f], " "))
+			fmt.Fprintf(&b, "%-32s | %-18s | %s\n", row.name, f, strings.Join(shown[f], " "))
 		}
 	}
 	for name := range s.Types {

@@ -14,7 +14,7 @@ import (
 // directives and what is asked for must not get into each other's way.
 func TestNestedPages(t *testing.T) {
 	w := shared()
-	x := w.person(t, "superuser")
+	x := w.person(t, "admin")
 	id := x.newDocument(t, "Nested", "A nested document.", false)
 	w.indexed(t, id)
 	x.ask(t)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"cdsa.dev/cdsa/graph"
+	"cdsa.dev/cdsa/internal/access"
 	"cdsa.dev/cdsa/internal/auth"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
@@ -29,7 +32,8 @@ func (a *App) openHTTP(version string) error {
 	api := graph.NewHandler(&graph.Resolver{
 		Client: a.client, Audit: a.audit, Accounts: a.accounts, OIDC: a.oidc, Chats: a.chats, Executions: a.executions, Approvals: a.approvals, Documents: a.documents,
 		Models: a.models, Cursors: a.cursors, Position: a.hub.Position, Dispatch: a.dispatch, Reads: read.New(a.pool, a.client),
-		Info: graph.Info{Version: version, Registration: string(a.cfg.Identity.Registration)},
+		Access: &access.Simulator{Pool: a.pool, Audit: a.audit, Load: a.accounts.SignedPrincipal},
+		Info:   graph.Info{Version: version, Registration: string(a.cfg.Identity.Registration)},
 	}, settings, a.streams)
 	var err error
 	a.handler, err = httpx.New(httpx.Config{
@@ -38,6 +42,7 @@ func (a *App) openHTTP(version string) error {
 			{Name: "postgres", Run: a.pool.Ping},
 			{Name: "events", Run: func(context.Context) error { return a.bus.Healthy() }},
 		},
+		Collectors:     []prometheus.Collector{a.dispatch.Collector()},
 		TrustedProxies: s.TrustedProxies, AllowedOrigins: s.AllowedOrigins, MetricsToken: a.cfg.Log.MetricsToken.Reveal(), PProf: a.cfg.Log.PProf,
 		MaxBody: int64(l.Upload) + 1<<20, BodyTimeout: l.BodyTimeout,
 	})

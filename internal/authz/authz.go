@@ -209,3 +209,8 @@ var (
 	// Agent runs turns; whatever it does for a user it does as that user.
 	Agent = NewSystem("system:agent", "chat:read", "chat:write", "tools:read", "approvals:read")
 )
+
+// Workers lists the named principals of background work.
+func Workers() []*Principal {
+	return []*Principal{Indexer, Dispatcher, Sweeper, ToolRunner, Authenticator, Seeder, Agent}
+}

@@ -42,7 +42,11 @@ const sessionBusy = `SELECT EXISTS (SELECT FROM chat_messages WHERE session_id =
 
 // hold locks a conversation that the caller may see, so that its turns are serial. NOT_FOUND; FORBIDDEN for another's.
 func hold(ctx context.Context, tx *uow.Tx, p *authz.Principal, id uuid.UUID) (h held, err error) {
-	scope, args := rule.Visible("ChatSession", p).SQL("s", 2)
+	seen, err := rule.Judged(ctx, "ChatSession")
+	if err != nil {
+		return h, err
+	}
+	scope, args := rule.Visible("ChatSession", seen).SQL("s", 2)
 	var b pgx.Batch
 	b.Queue(fmt.Sprintf(holdSession, scope), append([]any{id}, args...)...)
 	b.Queue(sessionBusy, id)

@@ -80,7 +80,7 @@ func (s *Service) Create(ctx context.Context, in Settings) (*ent.ChatSession, er
 		name := s.Models.Default().Info.Name
 		in.Model = &name
 	}
-	return uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (*ent.ChatSession, error) {
+	made, err := uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (*ent.ChatSession, error) {
 		c, err := tx.ChatSession.Create().SetUserID(p.UserID).SetNillableTitle(in.Title).SetModel(*in.Model).
 			SetNillableSystemPrompt(in.SystemPrompt).SetNillableTemperature(in.Temperature).SetNillableContextWindowSize(in.ContextWindow).Save(ctx)
 		if err != nil {
@@ -93,6 +93,11 @@ func (s *Service) Create(ctx context.Context, in Settings) (*ent.ChatSession, er
 		tx.Audit(audit.Entry{Action: enum.AuditActionChatSessionCreated, Resource: "ChatSession", ResourceID: c.ID, SessionID: c.ID, Details: map[string]any{"model": c.Model}})
 		return c, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	s.Client.Adopt(made) // its edges are read after commit
+	return made, nil
 }
 
 // Update changes settings of the caller's conversation. NOT_FOUND, BAD_USER_INPUT. Audited as CHAT_SESSION_UPDATED.
@@ -131,7 +136,11 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, in Settings) (*ent.C
 		tx.Audit(audit.Entry{Action: enum.AuditActionChatSessionUpdated, Resource: "ChatSession", ResourceID: id, SessionID: id, Details: map[string]any{"changed": in.names()}})
 		return c, nil
 	})
-	return updated, s.refused(ctx, "update", id, err)
+	if err != nil {
+		return nil, s.refused(ctx, "update", id, err)
+	}
+	s.Client.Adopt(updated) // its edges are read after commit
+	return updated, nil
 }
 
 func (in Settings) names() []string {

@@ -1,20 +1,28 @@
 // Package dispatch turns messages of the event stream into events with their rows loaded: once for each event and
 // process, whoever subscribes. Rows are read as authz.Dispatcher; what a subscriber may see is decided by the
 // subscription that receives them. An event whose row is gone is left out. One goroutine follows the bus, so order is
-// the stream's; while the database is away it waits, and nothing is skipped.
+// the stream's; while the database is away it waits, and nothing is skipped. A row that the database has and this
+// server cannot read would hold up everyone for ever: after some tries its event is left out, logged and counted.
 package dispatch
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
+	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/ent/document"
@@ -62,6 +70,8 @@ type Dispatcher struct {
 	Hub    *realtime.Hub
 	Client *ent.Client
 	Log    *slog.Logger
+
+	skipped atomic.Int64
 }
 
 // Run attaches to the bus and returns; events flow until ctx ends.
@@ -78,24 +88,72 @@ func (d *Dispatcher) deliver(ctx context.Context, m event.Message) {
 	if !d.Hub.HasSubscribers(m.Subject) {
 		return
 	}
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	if e, ok, err := d.patiently(ctx, m, true); ok && err == nil {
+		d.Hub.Publish(e)
+	}
+}
+
+// tries is how often a row is read that cannot be read although the database is there: a second and a half in all.
+const tries = 6
+
+// patiently loads, again and again while the database is away if wait says so. What cannot be read is left out. An error
+// means that ctx ended or, without wait, that the database is away.
+func (d *Dispatcher) patiently(ctx context.Context, m event.Message, wait bool) (realtime.Event, bool, error) {
+	failed := 0
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		e, ok, err := d.load(ctx, m)
 		if err == nil {
-			if ok {
-				d.Hub.Publish(e)
-			}
-			return
+			return e, ok, nil
 		}
 		if ctx.Err() != nil {
-			return
+			return e, false, ctx.Err()
+		}
+		switch away := away(err); {
+		case away && !wait:
+			return e, false, err
+		case !away:
+			if failed++; failed == tries {
+				d.skipped.Add(1)
+				d.Log.ErrorContext(ctx, "the row of an event cannot be read: it is left out", "topic", kind(m.Subject), "seq", m.Seq, "error", err)
+				return e, false, nil
+			}
 		}
 		d.Log.WarnContext(ctx, "an event waits for the database", "error", err)
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(wait):
+			return e, false, ctx.Err()
+		case <-time.After(pause):
 		}
 	}
+}
+
+// kind is a subject without the id in it.
+func kind(subject string) string {
+	k, _, _ := strings.Cut(subject, ".")
+	return k
+}
+
+// away says whether an error is of the way to the database, or of a server that starts, stops, is full or gave up a
+// transaction, and not of what was asked for.
+func away(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code[:min(2, len(pg.Code))] {
+		case "08", "25", "40", "53", "55", "57", "58": // connection, read-only, rolled back, resources, busy, intervention, system
+			return true
+		}
+		return false
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+}
+
+// Collector counts the events that were left out because their rows could not be read.
+func (d *Dispatcher) Collector() prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "cdsa_events_unreadable_total", Help: "Events left out because their rows could not be read."},
+		func() float64 { return float64(d.skipped.Load()) })
 }
 
 // Replay gives the stored events of topics in (after, upto], loaded like live ones.
@@ -110,7 +168,7 @@ func (d *Dispatcher) Replay(topics ...string) realtime.Replay {
 					yield(realtime.Event{}, err)
 					return
 				}
-				e, ok, err := d.load(ctx, m)
+				e, ok, err := d.patiently(ctx, m, false)
 				if err != nil {
 					yield(realtime.Event{}, err)
 					return

@@ -14,6 +14,8 @@ import (
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/ent"
@@ -49,11 +51,12 @@ type watched struct {
 	dialect.Driver
 	mu      sync.Mutex
 	queries []string
-	away    int // queries that fail before it is back
+	away    int   // queries that fail before it is back
+	err     error // with this
 	failed  chan struct{}
 }
 
-var errAway = errors.New("the database is away")
+var errAway error = &pgconn.PgError{Code: "57P03", Message: "the database system is starting up"}
 
 func (w *watched) Query(ctx context.Context, query string, args, v any) error {
 	w.mu.Lock()
@@ -61,7 +64,7 @@ func (w *watched) Query(ctx context.Context, query string, args, v any) error {
 		w.away--
 		w.mu.Unlock()
 		w.failed <- struct{}{}
-		return errAway
+		return w.err
 	}
 	w.queries = append(w.queries, query)
 	w.mu.Unlock()
@@ -96,7 +99,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(func() { require.NoError(t, r.bus.Close()) })
 	r.hub = realtime.NewHub(realtime.HubOptions{Log: log})
 	t.Cleanup(r.hub.Close)
-	r.db = &watched{Driver: entsql.OpenDB(dialect.Postgres, r.Store.DB), failed: make(chan struct{}, 16)}
+	r.db = &watched{Driver: entsql.OpenDB(dialect.Postgres, r.Store.DB), failed: make(chan struct{}, 16), err: errAway}
 	r.d = &dispatch.Dispatcher{Bus: r.bus, Hub: r.hub, Client: ent.NewClient(ent.Driver(r.db)), Log: log}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -304,16 +307,56 @@ func TestDispatcher_DatabaseAway(t *testing.T) {
 	r := newRig(t)
 	s := r.subscribe(t, fact.Tools, fact.Documents)
 	r.db.mu.Lock()
-	r.db.away = 3
+	r.db.away = 10 // more than the tries of a row that cannot be read
 	r.db.mu.Unlock()
 	first := r.publish(t, fact.Tools, fact.Tool{Execution: r.execution})
 	second := r.publish(t, fact.Documents, fact.Document{Document: r.document})
-	for range 3 {
+	for range 10 {
 		<-r.db.failed
 	}
 	require.Equal(t, first, s.next(t).Seq, "it waits")
 	require.Equal(t, second, s.next(t).Seq, "and skips nothing")
 	require.Contains(t, r.log.String(), "waits for the database")
+}
+
+// TestDispatcher_Unreadable: a row that cannot be read holds up nobody for ever, live or replayed, and is counted.
+func TestDispatcher_Unreadable(t *testing.T) {
+	for name, fault := range map[string]error{
+		"Data":    &pgconn.PgError{Code: "22P02", Message: "invalid input syntax"},
+		"Corrupt": &pgconn.PgError{Code: "XX001", Message: "invalid page"},
+		"Decoded": errors.New("sql: Scan error on column index 3"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			s := r.subscribe(t, fact.Tools, fact.Documents)
+			fail := func() {
+				r.db.mu.Lock()
+				r.db.away, r.db.err = 6, fault
+				r.db.mu.Unlock()
+			}
+			fail()
+			first := r.publish(t, fact.Tools, fact.Tool{Execution: r.execution})
+			second := r.publish(t, fact.Documents, fact.Document{Document: r.document})
+			require.Equal(t, second, s.next(t).Seq, "the next one comes")
+			require.Contains(t, r.log.String(), "is left out")
+			require.Equal(t, 1.0, r.unreadable(t))
+			fail()
+			again := r.resume(t, first-1, fact.Tools, fact.Documents)
+			require.Equal(t, second, again.next(t).Seq, "in a replay too")
+			require.Equal(t, 2.0, r.unreadable(t))
+		})
+	}
+}
+
+// unreadable is what the metric says.
+func (r *rig) unreadable(t *testing.T) float64 {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(r.d.Collector())
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	require.Len(t, families, 1)
+	return families[0].GetMetric()[0].GetCounter().GetValue()
 }
 
 func TestDispatcher_Replay(t *testing.T) {

@@ -72,10 +72,17 @@ func (s *Service) read(ctx context.Context, id uuid.UUID) (*ent.Document, error)
 
 // ChunkCount is how many passages of the document can be searched; 0 for a caller who may not read it. Only d.ID is used.
 func (s *Service) ChunkCount(ctx context.Context, d *ent.Document) (int, error) {
-	scope, args := rule.Readable(authz.From(ctx), "owner_id").SQL("c", 2)
+	if authz.From(ctx) == nil {
+		return 0, nil
+	}
+	p, err := rule.Judged(ctx, "DocumentChunk")
+	if err != nil {
+		return 0, err
+	}
+	scope, args := rule.Readable(p, "owner_id").SQL("c", 2)
 	var n int
 	// One model's chunks may stand beside another's while models are switched; each passage counts once.
-	err := s.Pool.QueryRow(ctx, `SELECT count(DISTINCT c.chunk_index) FROM document_chunks c
+	err = s.Pool.QueryRow(ctx, `SELECT count(DISTINCT c.chunk_index) FROM document_chunks c
 		JOIN documents d ON d.id = c.document_id AND d.generation = c.generation
 		WHERE c.document_id = $1 AND `+scope, append([]any{d.ID}, args...)...).Scan(&n)
 	if err != nil {

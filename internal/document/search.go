@@ -68,11 +68,14 @@ type Hit struct {
 }
 
 // Search finds the passages that fit the query best among those the caller may read, and records the results. Needs
-// search:execute: UNAUTHENTICATED, FORBIDDEN, BAD_USER_INPUT, NOT_FOUND for another's conversation, UPSTREAM_UNAVAILABLE.
+// search:execute, and finds nothing without documents:read: UNAUTHENTICATED, FORBIDDEN, BAD_USER_INPUT, NOT_FOUND for another's conversation, UPSTREAM_UNAVAILABLE.
 // Documents the caller may not read, or that do not exist, are as if not named. Audited as DOCUMENT_SEARCHED, without the query.
 func (s *Service) Search(ctx context.Context, p SearchParams) (Found, error) {
 	start := time.Now()
-	who, err := authz.Require(ctx, "search", "execute")
+	if _, err := authz.Require(ctx, "search", "execute"); err != nil {
+		return Found{}, err
+	}
+	who, err := rule.Judged(ctx, "DocumentChunk")
 	if err != nil {
 		return Found{}, err
 	}

@@ -41,7 +41,12 @@ func (s *Service) Cancel(ctx context.Context, id uuid.UUID) (*ent.ToolExecution,
 	}
 	reason := enum.ToolReasonCodeByRequester
 	if x.UserID != p.UserID {
-		if reason = enum.ToolReasonCodeByAdmin; !p.Can("tools:manage") {
+		reason = enum.ToolReasonCodeByAdmin
+		may, err := authz.May(ctx, "ToolExecution", "tools:manage")
+		if err != nil {
+			return nil, err
+		}
+		if !may {
 			err := errs.New(errs.Forbidden, "This is another person's tool call; only they or a holder of tools:manage can cancel it.")
 			if rec := s.Store.Audit.Record(ctx, audit.Entry{Action: enum.AuditActionPermissionDenied, Resource: "ToolExecution", ResourceID: id, ExecutionID: id, Failed: true, Error: string(errs.Forbidden)}); rec != nil {
 				return nil, fmt.Errorf("record a refusal: %w", rec)

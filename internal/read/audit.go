@@ -10,15 +10,18 @@ import (
 
 // AuditLogs is Query.auditLogs: the page of audit rows the caller may see. It covers the filters by equal action, user,
 // conversation, resource, success and by time. UNAUTHENTICATED without a caller; the permission is the schema's to
-// check, and recording that the log was read is the resolver's.
+// check. Recorded as any reading of the log, by package rule.
 func (r *Reader) AuditLogs(ctx context.Context, after *ent.Cursor, first *int, before *ent.Cursor, last *int, order *ent.AuditLogOrder, where *ent.AuditLogWhereInput) (*ent.AuditLogConnection, error) {
-	p, err := authz.Signed(ctx)
-	if err != nil {
+	if _, err := authz.Signed(ctx); err != nil {
 		return nil, err
 	}
 	if op, field, ok := operation(ctx); ok {
 		a := &ahead{op: op}
-		if s, args, ok := a.auditLogs(p, field, after, first, before, last, order, where); ok {
+		s, args, ok, err := a.auditLogs(ctx, field, after, first, before, last, order, where)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			rows, err := r.auditRows(ctx, s, args)
 			if err != nil {
 				return nil, err
@@ -29,7 +32,7 @@ func (r *Reader) AuditLogs(ctx context.Context, after *ent.Cursor, first *int, b
 	return r.client.AuditLog.Query().Paginate(ctx, after, first, before, last, ent.WithAuditLogOrder(order), ent.WithAuditLogFilter(where.Filter))
 }
 
-func (a *ahead) auditLogs(p *authz.Principal, f collectedField, after *ent.Cursor, first *int, before *ent.Cursor, last *int, order *ent.AuditLogOrder, where *ent.AuditLogWhereInput) (s shape, args []any, ok bool) {
+func (a *ahead) auditLogs(ctx context.Context, f collectedField, after *ent.Cursor, first *int, before *ent.Cursor, last *int, order *ent.AuditLogOrder, where *ent.AuditLogWhereInput) (s shape, args []any, ok bool, err error) {
 	s.of, s.cols = auditTable, idOnly
 	more, ok := a.connection(f, "AuditLog", func(node collectedField) bool {
 		cols, ok := a.plain(node, onAuditRow, auditRows.fields)
@@ -38,19 +41,19 @@ func (a *ahead) auditLogs(p *authz.Principal, f collectedField, after *ent.Curso
 	})
 	column, desc, known := auditOrder(order)
 	if !ok || !known {
-		return s, nil, false
+		return s, nil, false, nil
 	}
 	if s.page, ok = newPage(first, last, column, desc, more); !ok {
-		return s, nil, false
+		return s, nil, false, nil
 	}
 	s.cols |= auditRows.of(column)
 	var c condition
-	c.and(c.scope("AuditLog", "s", p))
+	c.and(c.scope(ctx, "AuditLog", "s"))
 	if !c.auditFilter(where) || !c.cursors(s.page, orderKind(column), after, before) {
-		return s, nil, false
+		return s, nil, false, nil
 	}
 	s.where = c.text.String()
-	return s, c.args, true
+	return s, c.args, true, c.err
 }
 
 // auditFilter adds the filter; false when it has more than is covered.

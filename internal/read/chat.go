@@ -17,13 +17,16 @@ const (
 // ChatSessions is Query.chatSessions: the page of conversations the caller may see, with what is selected of their
 // messages. UNAUTHENTICATED without a caller; the permission is the schema's to check.
 func (r *Reader) ChatSessions(ctx context.Context, after *ent.Cursor, first *int, before *ent.Cursor, last *int, order *ent.ChatSessionOrder, where *ent.ChatSessionWhereInput) (*ent.ChatSessionConnection, error) {
-	p, err := authz.Signed(ctx)
-	if err != nil {
+	if _, err := authz.Signed(ctx); err != nil {
 		return nil, err
 	}
 	if op, field, ok := operation(ctx); ok && where == nil {
 		a := &ahead{op: op}
-		if s, args, ok := a.chatSessions(p, field, after, first, before, last, order); ok {
+		s, args, ok, err := a.chatSessions(ctx, field, after, first, before, last, order)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			rows, err := r.chatSessions(ctx, s, args, a.aliases)
 			if err != nil {
 				return nil, err
@@ -34,8 +37,9 @@ func (r *Reader) ChatSessions(ctx context.Context, after *ent.Cursor, first *int
 	return r.client.ChatSession.Query().Paginate(ctx, after, first, before, last, ent.WithChatSessionOrder(order), ent.WithChatSessionFilter(where.Filter))
 }
 
-// chatSessions makes the shape and arguments of a page; false when something is not covered.
-func (a *ahead) chatSessions(p *authz.Principal, f collectedField, after *ent.Cursor, first *int, before *ent.Cursor, last *int, order *ent.ChatSessionOrder) (s shape, args []any, ok bool) {
+// chatSessions makes the shape and arguments of a page; false when something is not covered. An error is one of who may
+// see the rows.
+func (a *ahead) chatSessions(ctx context.Context, f collectedField, after *ent.Cursor, first *int, before *ent.Cursor, last *int, order *ent.ChatSessionOrder) (s shape, args []any, ok bool, err error) {
 	s.of, s.cols = sessionTable, idOnly
 	more, ok := a.connection(f, "ChatSession", func(node collectedField) bool {
 		cols, b, ok := a.session(node)
@@ -49,40 +53,39 @@ func (a *ahead) chatSessions(p *authz.Principal, f collectedField, after *ent.Cu
 	})
 	column, desc, known := sessionOrder(order)
 	if !ok || !known {
-		return s, nil, false
+		return s, nil, false, nil
 	}
 	if s.page, ok = newPage(first, last, column, desc, more); !ok {
-		return s, nil, false
+		return s, nil, false, nil
 	}
 	s.cols |= sessions.of(column)
 	var c condition
-	c.and(c.scope("ChatSession", "s", p))
+	c.and(c.scope(ctx, "ChatSession", "s"))
 	if !c.cursors(s.page, orderKind(column), after, before) {
-		return s, nil, false
+		return s, nil, false, nil
 	}
-	c.nested(&s, p)
-	return s, c.args, true
+	c.nested(ctx, &s)
+	return s, c.args, true, c.err
 }
 
 // nested adds the scopes of what is read below and takes the finished condition.
-func (c *condition) nested(s *shape, p *authz.Principal) {
+func (c *condition) nested(ctx context.Context, s *shape) {
 	s.where = c.text.String()
 	if s.below.message != 0 {
-		s.scopes[0] = c.scope("ChatMessage", "m", p)
+		s.scopes[0] = c.scope(ctx, "ChatMessage", "m")
 	}
 	if s.below.execution != 0 {
-		s.scopes[1] = c.scope("ToolExecution", "e", p)
+		s.scopes[1] = c.scope(ctx, "ToolExecution", "e")
 	}
 	if s.below.tool != 0 {
-		s.scopes[2] = c.scope("Tool", "t", p)
+		s.scopes[2] = c.scope(ctx, "Tool", "t")
 	}
 }
 
 // ChatSession is one conversation for Query.node, nil when it is absent or hidden; covered is false when something
 // selected has to be read another way. UNAUTHENTICATED without a caller.
 func (r *Reader) ChatSession(ctx context.Context, sessionID uuid.UUID) (found *ent.ChatSession, covered bool, err error) {
-	p, err := authz.Signed(ctx)
-	if err != nil {
+	if _, err := authz.Signed(ctx); err != nil {
 		return nil, true, err
 	}
 	op, field, ok := operation(ctx)
@@ -96,8 +99,10 @@ func (r *Reader) ChatSession(ctx context.Context, sessionID uuid.UUID) (found *e
 	}
 	var c condition
 	c.and("s.id = " + c.arg(sessionID))
-	c.and(c.scope("ChatSession", "s", p))
-	c.nested(&s, p)
+	c.and(c.scope(ctx, "ChatSession", "s"))
+	if c.nested(ctx, &s); c.err != nil {
+		return nil, true, c.err
+	}
 	rows, err := r.chatSessions(ctx, s, c.args, a.aliases)
 	if err != nil || len(rows) == 0 {
 		return nil, true, err

@@ -1,6 +1,7 @@
 package read
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"cdsa.dev/cdsa/ent"
-	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/rule"
 )
 
@@ -137,10 +137,11 @@ func (p page) terms(b *strings.Builder, alias string) {
 	b.WriteString(alias + ".id" + direction)
 }
 
-// condition collects a WHERE clause and all arguments of a statement.
+// condition collects a WHERE clause and all arguments of a statement, and the first fault of its scopes.
 type condition struct {
 	text strings.Builder
 	args []any
+	err  error
 }
 
 // arg adds an argument and gives its placeholder.
@@ -159,8 +160,12 @@ func (c *condition) and(text string) {
 	c.text.WriteString(text)
 }
 
-// scope gives the rows of an entity that p may see, for the alias.
-func (c *condition) scope(entity, alias string, p *authz.Principal) string {
+// scope gives the rows of an entity that the caller may see, for the alias; none after a fault.
+func (c *condition) scope(ctx context.Context, entity, alias string) string {
+	p, err := rule.Judged(ctx, entity)
+	if err != nil && c.err == nil {
+		c.err = err
+	}
 	text, args := rule.Visible(entity, p).SQL(alias, len(c.args)+1)
 	for _, a := range args {
 		c.arg(a)

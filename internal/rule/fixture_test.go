@@ -299,8 +299,8 @@ func (w *world) who(tb testing.TB) []who {
 	for _, r := range authz.Roles {
 		l = append(l, who{r.Name, user(w.carol, false, r.Name)}, who{"owner+" + r.Name, user(w.alice, false, r.Name)})
 	}
-	l = append(l, who{"superuser", user(w.carol, true)})
-	for _, p := range []*authz.Principal{authz.Indexer, authz.Dispatcher, authz.Sweeper, authz.ToolRunner, authz.Authenticator, authz.Seeder, authz.Agent} {
+	l = append(l, who{"superuser", user(w.carol, true)}, who{"owner+superuser", user(w.alice, true)})
+	for _, p := range authz.Workers() {
 		l = append(l, who{p.Username, p})
 	}
 	return l
@@ -315,7 +315,7 @@ func (x who) ctx() context.Context {
 	if x.p == nil {
 		return context.Background()
 	}
-	return authz.With(context.Background(), x.p)
+	return testkit.As(x.p)
 }
 
 // mine is whose row a create of this principal makes.

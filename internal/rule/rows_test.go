@@ -36,14 +36,15 @@ func TestRows(t *testing.T) {
 	truth := w.truth(t)
 
 	var b strings.Builder
-	b.WriteString("# entity | principal | sees: by id, in lists, counts, aggregates and over every edge alike | creates | changes | deletes\n")
+	b.WriteString("# entity | principal | sees: by id, in lists, counts, aggregates and over every edge alike | fetches as a node | creates | changes | deletes\n")
 	b.WriteString("# alice is the owner and bob another; carol, who holds the roles, owns nothing. own: a row of the principal's; foreign: of another's\n")
 	for _, entity := range w.entities {
 		require.Contains(t, drafts, entity, "the fixture has no draft of this entity")
 		for _, x := range w.who(t) {
 			sees := w.sees(t, x, entity, truth)
 			changes := w.changes(t, x, entity)
-			fmt.Fprintf(&b, "%-15s | %-20s | %s | %s | %s | %s\n", entity, x.name, dash(sees), w.creates(t, x, entity), dash(changes), dash(w.deletes(t, x, entity)))
+			fetches := w.fetches(t, x, entity)
+			fmt.Fprintf(&b, "%-15s | %-20s | %s | %s | %s | %s | %s\n", entity, x.name, dash(sees), dash(fetches), w.creates(t, x, entity), dash(changes), dash(w.deletes(t, x, entity)))
 		}
 	}
 	if *update {
@@ -52,6 +53,39 @@ func TestRows(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.Empty(t, differences(string(want), b.String()), "run with -update and read the change as a change of who may do what")
+}
+
+// fetches is what Query.node gives of an entity: what is explained, with a reason for each row that is given and for
+// each that is not.
+func (w *world) fetches(t *testing.T, x who, entity string) string {
+	t.Helper()
+	if x.p == nil {
+		require.True(t, rule.Fetchable(entity, nil).None())
+		return string(errs.Unauthenticated)
+	}
+	p, err := rule.JudgedByID(x.ctx(), entity)
+	require.NoError(t, err)
+	require.Same(t, x.p, p)
+	cond, args := rule.Fetchable(entity, p).SQL("x", 2)
+	why := rule.Explain(entity, p)
+	columns, more := why.SQL("x", 2+len(args))
+	var ids []uuid.UUID
+	for label, id := range w.ids[entity] {
+		var may bool
+		var holds []bool
+		require.NoError(t, w.kit.DB.Pool.QueryRow(context.Background(), fmt.Sprintf(`SELECT COALESCE(%s, FALSE), %s FROM %s x WHERE x.id = $1`, cond, columns, uid.Tables[tag(entity)]),
+			append(append([]any{id}, args...), more...)...).Scan(&may, &holds))
+		allowed, reasons := why.Judge(holds)
+		require.Equal(t, may, allowed, "%s explains %s %s: %v", x.name, entity, label, reasons)
+		require.NotEmpty(t, reasons)
+		for _, r := range reasons {
+			require.Regexp(t, `^[A-Z].*\.$`, r)
+		}
+		if may {
+			ids = append(ids, id)
+		}
+	}
+	return w.show(ids)
 }
 
 // differences are the lines that one text has and the other has not.

@@ -1,5 +1,5 @@
 // Package rule decides which rows a principal may see and change: the one place for it. The same scopes serve the
-// ent policies of all entities and the hand-written SQL of hot reads.
+// ent policies of all entities, the hand-written SQL of hot reads, and the explanation of why someone may see a row.
 package rule
 
 import (
@@ -11,78 +11,124 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 )
 
-// Scope is a condition on the rows of one table. {column} stands for a column of the row, ? for an argument.
-// The zero Scope matches nothing.
-type Scope struct {
+// Scope is a condition on the rows of one table: alternatives, each of which opens rows. The zero Scope matches nothing.
+type Scope struct{ parts []part }
+
+// part is one alternative. {column} stands for a column of the row, ? for an argument.
+type part struct {
 	expr string
 	args []any
+	why  string // what holds of a matching row, in words that follow "this user", or after an "and"; may be ""
+	perm string // the permission that opens it, where one does besides the entity's own
+	need string // the entity's own permission, where it is needed
 }
 
-// Everything matches all rows, nothing matches none.
-var (
-	everything = Scope{expr: "TRUE"}
-	nothing    = Scope{}
-)
+const everyRow = "TRUE"
 
-func where(expr string, args ...any) Scope { return Scope{expr, args} }
+func where(why, expr string, args ...any) Scope {
+	return Scope{[]part{{expr: expr, args: args, why: why}}}
+}
 
-// or joins alternatives; one that matches everything wins.
+// every matches all rows.
+func every(why string) Scope { return where(why, everyRow) }
+
+// or joins alternatives.
 func or(scopes ...Scope) Scope {
-	var parts []string
-	var args []any
+	n := 0
 	for _, s := range scopes {
-		switch s.expr {
-		case "":
-			continue
-		case everything.expr:
-			return everything
-		}
-		parts = append(parts, s.expr)
-		args = append(args, s.args...)
+		n += len(s.parts)
 	}
-	if len(parts) == 0 {
-		return nothing
+	parts := make([]part, 0, n)
+	for _, s := range scopes {
+		parts = append(parts, s.parts...)
 	}
-	return Scope{strings.Join(parts, " OR "), args}
+	return Scope{parts}
 }
 
 func when(ok bool, s Scope) Scope {
 	if ok {
 		return s
 	}
-	return nothing
+	return Scope{}
+}
+
+// holding opens a scope to who has the permission.
+func holding(p *authz.Principal, permission string, s Scope) Scope {
+	if !p.Can(permission) {
+		return Scope{}
+	}
+	for i := range s.parts {
+		s.parts[i].perm = permission
+	}
+	return s
+}
+
+// needing notes that the scope took a permission to come by.
+func (s Scope) needing(permission string) Scope {
+	for i := range s.parts {
+		s.parts[i].need = permission
+	}
+	return s
 }
 
 // All says that every row matches.
-func (s Scope) All() bool { return s.expr == everything.expr }
+func (s Scope) All() bool {
+	for i := range s.parts {
+		if s.parts[i].expr == everyRow {
+			return true
+		}
+	}
+	return false
+}
 
 // None says that no row does.
-func (s Scope) None() bool { return s.expr == "" }
+func (s Scope) None() bool { return len(s.parts) == 0 }
 
 // SQL renders the scope for the table alias, with arguments numbered from first.
 func (s Scope) SQL(alias string, first int) (string, []any) {
-	if s.None() {
+	switch {
+	case s.None():
 		return "FALSE", nil
+	case s.All():
+		return "(TRUE)", nil
 	}
 	var b strings.Builder
+	var args []any
 	b.WriteByte('(')
-	walk(s.expr, func(lit string) { b.WriteString(lit) }, func(col string) { b.WriteString(alias + "." + col) },
-		func(i int) { b.WriteString("$" + strconv.Itoa(first+i)) })
+	for i := range s.parts {
+		if i > 0 {
+			b.WriteString(" OR ")
+		}
+		s.parts[i].write(&b, alias, first+len(args))
+		args = append(args, s.parts[i].args...)
+	}
 	b.WriteByte(')')
-	return b.String(), s.args
+	return b.String(), args
 }
 
-// selector narrows an ent query to the scope.
-func (s Scope) selector() func(*sql.Selector) {
+func (x *part) write(b *strings.Builder, alias string, first int) {
+	walk(x.expr, func(lit string) { b.WriteString(lit) }, func(col string) { b.WriteString(alias + "." + col) },
+		func(i int) { b.WriteString("$" + strconv.Itoa(first+i)) })
+}
+
+// Selector narrows an ent query to the scope.
+func (s Scope) Selector() func(*sql.Selector) {
 	return func(sel *sql.Selector) {
-		if s.None() {
+		switch {
+		case s.All():
+			return
+		case s.None():
 			sel.Where(sql.False())
 			return
 		}
 		sel.Where(sql.P(func(b *sql.Builder) {
 			b.WriteString("(")
-			walk(s.expr, func(lit string) { b.WriteString(lit) }, func(col string) { b.WriteString(sel.C(col)) },
-				func(i int) { b.Arg(s.args[i]) })
+			for i, x := range s.parts {
+				if i > 0 {
+					b.WriteString(" OR ")
+				}
+				walk(x.expr, func(lit string) { b.WriteString(lit) }, func(col string) { b.WriteString(sel.C(col)) }, func(n int) { b.Arg(x.args[n]) })
+			}
 			b.WriteString(")")
 		}))
 	}
@@ -109,14 +155,18 @@ func walk(expr string, lit, col func(string), arg func(int)) {
 	}
 }
 
-// Visible is the rows of an entity, by its Go name, that p may see. Unknown entities and a nil principal see nothing.
-func Visible(entity string, p *authz.Principal) Scope {
-	if p == nil {
-		return nothing
+// same says whether two scopes of one person, who differ in superuserhood alone, have the same rows.
+func (s Scope) same(o Scope) bool {
+	if s.All() || o.All() {
+		return s.All() && o.All()
 	}
-	r, ok := table[entity]
-	if !ok {
-		return nothing
+	if len(s.parts) != len(o.parts) {
+		return false
 	}
-	return r.read(p)
+	for i := range s.parts {
+		if s.parts[i].expr != o.parts[i].expr {
+			return false
+		}
+	}
+	return true
 }

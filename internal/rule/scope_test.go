@@ -2,6 +2,7 @@ package rule_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -39,7 +40,7 @@ func TestScope_SQL(t *testing.T) {
 						want = append(want, id)
 					}
 					require.NoError(rt, rows.Err())
-					got, err := call(clients(tx.Client)[entity].MethodByName("Query").Call(nil)[0], "IDs", authz.With(context.Background(), p))
+					got, err := call(clients(tx.Client)[entity].MethodByName("Query").Call(nil)[0], "IDs", who{p: p}.ctx())
 					require.NoError(rt, err)
 					require.ElementsMatch(rt, want, got, "%s as %+v", entity, p)
 					require.Equal(rt, scope.None(), cond == "FALSE")
@@ -54,7 +55,7 @@ func TestScope_SQL(t *testing.T) {
 
 // checkDocuments compares the judgement in memory with what the database gives.
 func (w *world) checkDocuments(rt *rapid.T, ctx context.Context, c *ent.Client, p *authz.Principal) {
-	as := authz.With(context.Background(), p)
+	as := who{p: p}.ctx()
 	chunks, err := c.DocumentChunk.Query().All(ctx)
 	require.NoError(rt, err)
 	visible, err := c.DocumentChunk.Query().IDs(as)
@@ -69,7 +70,25 @@ func (w *world) checkDocuments(rt *rapid.T, ctx context.Context, c *ent.Client, 
 	require.NoError(rt, err)
 	for _, d := range documents {
 		may := rule.MayReadDocument(p, d.UploadedBy, d.IsPublic, d.RequiredPermission)
-		require.Equal(rt, may || p.Can("audit:read"), slices.Contains(listed, d.ID))
+		require.Equal(rt, may || p.Can("audit:read") && p.Can("documents:read"), slices.Contains(listed, d.ID))
+		require.Equal(rt, rule.MaySeeDocument(p, d.UploadedBy, d.IsPublic, d.RequiredPermission), slices.Contains(listed, d.ID))
+		read, err := rule.MayReadContent(as, d.UploadedBy, d.IsPublic, d.RequiredPermission)
+		require.NoError(rt, err)
+		require.Equal(rt, may, read)
+	}
+	calls, err := c.ToolExecution.Query().All(ctx)
+	require.NoError(rt, err)
+	seen, err := c.ToolExecution.Query().IDs(as)
+	require.NoError(rt, err)
+	for _, x := range calls {
+		require.Equal(rt, slices.Contains(seen, x.ID), rule.MaySeeExecution(p, x.UserID, x.RequiresApproval), "a call, gated %v, as %+v", x.RequiresApproval, p)
+	}
+	requests, err := c.ToolApproval.Query().All(ctx)
+	require.NoError(rt, err)
+	seen, err = c.ToolApproval.Query().IDs(as)
+	require.NoError(rt, err)
+	for _, a := range requests {
+		require.Equal(rt, slices.Contains(seen, a.ID), rule.MaySeeApproval(p, a.UserID), "a request as %+v", p)
 	}
 }
 
@@ -115,7 +134,7 @@ func (w *world) principal(rt *rapid.T) *authz.Principal {
 	case 0:
 		return authz.NewSystem("system:random", perms...)
 	case 1:
-		return rapid.SampledFrom([]*authz.Principal{authz.Indexer, authz.Dispatcher, authz.Sweeper, authz.ToolRunner, authz.Authenticator, authz.Seeder, authz.Agent}).Draw(rt, "system")
+		return rapid.SampledFrom(authz.Workers()).Draw(rt, "system")
 	}
 	id := rapid.SampledFrom([]uuid.UUID{w.alice, w.bob, w.carol, uuid.Nil}).Draw(rt, "user")
 	p := authz.NewUser(id, "random", uid.New(uid.Session), rapid.IntRange(0, 7).Draw(rt, "superuser") == 0, later(), perms...)
@@ -138,3 +157,57 @@ func TestVisible_Unknown(t *testing.T) {
 	require.True(t, rule.Readable(nil, "owner_id").None())
 	require.False(t, rule.MayReadDocument(nil, uuid.Nil, true, nil))
 }
+
+// TestBypass_Witnessed: what a superuser gets past the permissions is recorded, once, and refused where it cannot be.
+func TestBypass_Witnessed(t *testing.T) {
+	root := authz.NewUser(uid.New(uid.User), "root", uid.New(uid.Session), true, later(), "secrets:read")
+	scribe := &scribe{}
+	ctx := authz.WithWitness(authz.With(context.Background(), root), authz.NewWitness(scribe))
+	for _, c := range []struct {
+		entity string
+		want   []string // recorded besides what was before
+	}{
+		{"User", nil}, {"ChatMessage", []string{"chat:read"}}, {"ChatMessage", nil}, {"Role", []string{"roles:read"}},
+		{"Secret", []string{"audit:read", "secrets:write"}}, {"DocumentChunk", []string{"documents:read"}}, {"SearchResult", []string{"search:execute"}},
+	} {
+		before := len(scribe.seen)
+		p, err := rule.Judged(ctx, c.entity)
+		require.NoError(t, err)
+		require.Same(t, root, p)
+		if c.want == nil {
+			require.Len(t, scribe.seen, before, c.entity)
+			continue
+		}
+		require.Equal(t, authz.Bypass{Entity: c.entity, Permissions: c.want}, scribe.seen[len(scribe.seen)-1])
+	}
+	_, err := rule.JudgedByID(ctx, "User")
+	require.NoError(t, err)
+	require.Equal(t, authz.Bypass{Entity: "User", Permissions: []string{"users:read"}}, scribe.seen[len(scribe.seen)-1])
+
+	alone := authz.With(context.Background(), root)
+	for _, entity := range rule.Entities() {
+		p, err := rule.Judged(alone, entity)
+		require.NoError(t, err)
+		require.Equal(t, rule.Visible(entity, root.Plain()).All(), rule.Visible(entity, p).All(), "%s: no witness, no bypass", entity)
+	}
+	scribe.err = errors.New("the log is full")
+	_, err = rule.Judged(authz.WithWitness(alone, authz.NewWitness(scribe)), "Role")
+	require.ErrorIs(t, err, scribe.err)
+	ok, err := authz.May(authz.WithWitness(alone, authz.NewWitness(scribe)), "User", "users:read")
+	require.ErrorIs(t, err, scribe.err)
+	require.False(t, ok)
+}
+
+type scribe struct {
+	seen []authz.Bypass
+	err  error
+}
+
+func (s *scribe) Bypassed(_ context.Context, b authz.Bypass) error {
+	if s.err == nil {
+		s.seen = append(s.seen, b)
+	}
+	return s.err
+}
+func (s *scribe) Viewed(context.Context, string) (bool, error) { return true, s.err }
+func (s *scribe) Place(context.Context) string                 { return "Query.test" }

@@ -79,7 +79,20 @@ func Permissions(tb testing.TB, roles ...string) []string {
 }
 
 // As is a context whose caller is p.
-func As(p *authz.Principal) context.Context { return authz.With(context.Background(), p) }
+func As(p *authz.Principal) context.Context {
+	ctx := authz.With(context.Background(), p)
+	if p != nil && p.Superuser { // without a witness a superuser passes nothing
+		ctx = authz.WithWitness(ctx, authz.NewWitness(unseen{}))
+	}
+	return ctx
+}
+
+// unseen lets superusers pass outside units of work and writes nothing down.
+type unseen struct{}
+
+func (unseen) Bypassed(context.Context, authz.Bypass) error { return nil }
+func (unseen) Viewed(context.Context, string) (bool, error) { return true, nil }
+func (unseen) Place(context.Context) string                 { return "" }
 
 // Actions lists the actions in the audit log, oldest first.
 func (k *Kit) Actions(tb testing.TB) []string {

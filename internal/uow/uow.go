@@ -17,6 +17,7 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/event"
 	"cdsa.dev/cdsa/internal/rule"
 )
@@ -101,7 +102,7 @@ func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 	if err != nil {
 		return err
 	}
-	if err := fn(rule.Writing(ctx), t); err != nil {
+	if err := fn(authz.WithWitness(rule.Writing(ctx), witness(authz.WitnessFrom(ctx), t)), t); err != nil {
 		return err
 	}
 	if err := s.flush(ctx, t); err != nil {

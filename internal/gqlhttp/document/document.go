@@ -222,6 +222,9 @@ func (d *documents) present(ctx context.Context, err error) *gqlerror.Error {
 	if r := recordOf(ctx); r != nil && r.errors.Add(1) > r.limit {
 		return nil
 	}
+	if d.limits.Translate != nil {
+		err = d.limits.Translate(ctx, err)
+	}
 	return d.inner(ctx, err)
 }
 

@@ -44,6 +44,8 @@ type Limits struct {
 	// runs; its error refuses the operation. What it gives is in extensions.cost of the answer, subscriptions' aside: one
 	// answer may be many subscribers'. Nil: there are no budgets.
 	Charge func(ctx context.Context, cost int) (ratelimit.Budget, error)
+	// Translate may put another error in the place of one that a resolver gave, before it is presented; nil keeps all.
+	Translate func(ctx context.Context, err error) error
 }
 
 // DefaultLimits are the defaults of the API contract.

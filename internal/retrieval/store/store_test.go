@@ -51,7 +51,7 @@ func (w *world) user(name string, perms ...string) *authz.Principal {
 	w.t.Helper()
 	id := uid.New(uid.User)
 	w.exec(`INSERT INTO users (id, created_at, updated_at, email, username, hashed_password) VALUES ($1, now(), now(), $2::text || '@example.org', $2, 'x')`, id, name)
-	return authz.NewUser(id, name, uuid.Nil, false, time.Time{}, perms...)
+	return authz.NewUser(id, name, uuid.Nil, false, time.Time{}, append(perms, "documents:read")...)
 }
 
 // document stores the text as generation 1 and makes it current. change may alter the document before.
@@ -122,12 +122,12 @@ const holidays = "# Leave\n\nEvery employee may take 28 days of paid vacation a 
 
 func TestSearch_Readable(t *testing.T) {
 	w := newWorld(t)
-	ann, bob := w.user("ann"), w.user("bob", "documents:read", "audit:read")
+	ann, bob := w.user("ann"), w.user("bob", "audit:read")
 	w.document(ann, "own", holidays, nil)
 	w.document(bob, "foreign", holidays, nil)
 	w.document(bob, "public", holidays, public)
 	w.document(bob, "permitted", holidays, with("secrets:use"))
-	reader := authz.NewUser(ann.UserID, "ann", uuid.Nil, false, time.Time{}, "secrets:use")
+	reader := authz.NewUser(ann.UserID, "ann", uuid.Nil, false, time.Time{}, "documents:read", "secrets:use")
 	super := authz.NewUser(ann.UserID, "ann", uuid.Nil, true, time.Time{})
 	for _, kind := range types {
 		t.Run(string(kind), func(t *testing.T) {
@@ -143,6 +143,7 @@ func TestSearch_Readable(t *testing.T) {
 			require.Equal(t, map[string]string{"own": "owner", "public": "public"}, granted(super), "a superuser reads no more")
 			require.Equal(t, map[string]string{"foreign": "owner", "public": "owner", "permitted": "owner"}, granted(bob))
 			require.Empty(t, granted(authz.Seeder))
+			require.Empty(t, granted(authz.NewUser(ann.UserID, "ann", uuid.Nil, false, time.Time{}, "search:execute", "audit:read")), "without documents:read not even one's own")
 			// Ranks count readable rows only.
 			hits := w.search(w.params(ann, kind, "paid vacation days"))
 			for i, h := range hits {
