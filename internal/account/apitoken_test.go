@@ -87,7 +87,7 @@ func TestCreateAPIToken_Refuses(t *testing.T) {
 		field string
 	}{
 		"Anonymous":        {nil, nil, errs.Unauthenticated, ""},
-		"System":           {authz.Indexer, nil, errs.FailedPrecondition, ""},
+		"System":           {authz.Indexer, nil, errs.Forbidden, ""},
 		"Program":          {program, nil, errs.Forbidden, ""},
 		"NotHeld":          {s.Principal, func(in *account.CreateAPITokenInput) { in.Permissions = []string{"chat:read", "users:write"} }, errs.Forbidden, ""},
 		"NotHeldAnyMore":   {lost.Principal, func(in *account.CreateAPITokenInput) { in.Permissions = []string{"approvals:decide"} }, errs.Forbidden, ""},

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/account"
-	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/mail"
 	"cdsa.dev/cdsa/internal/testkit"
@@ -99,7 +98,11 @@ func TestInvite_Refused(t *testing.T) {
 	_, _, err = r.Invite(laptop, "x@example.org", nil, nil)
 	requireCode(t, errs.Unauthenticated, err)
 
-	limited := authz.NewUser(steward.User.ID, "steward", steward.Session.ID, false, time.Now().Add(time.Hour), append(union("analyst"), "users:write")...)
+	r.keeper(t, union("analyst")...)
+	_, err = r.AssignRole(testkit.As(r.admin), steward.User.ID, "keeper")
+	require.NoError(t, err)
+	limited, err := r.LoadPrincipal(t.Context(), steward.Session.ID)
+	require.NoError(t, err)
 	_, _, err = r.Invite(testkit.As(limited), "x@example.org", []string{"analyst"}, nil)
 	require.NoError(t, err)
 	_, _, err = r.Invite(testkit.As(limited), "y@example.org", []string{"analyst", "admin"}, nil)
