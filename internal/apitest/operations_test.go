@@ -29,6 +29,8 @@ type operation struct {
 	anew bool
 	// file: the call uploads one
 	file bool
+	// then mends what the call did to x
+	then func(tb testing.TB, x *person)
 }
 
 // schema is the API as written.
@@ -236,6 +238,9 @@ func (op operation) run(tb testing.TB, w *world, x *person) reply {
 	if op.anew && x.token != "" {
 		defer func(x *person) { *x = *x.login(tb) }(x)
 		x = x.login(tb)
+	}
+	if op.then != nil {
+		defer op.then(tb, x)
 	}
 	switch {
 	case op.file:

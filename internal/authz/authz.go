@@ -23,10 +23,10 @@ type Principal struct {
 	SessionID uuid.UUID // login session; uuid.Nil for a system principal
 	Kind      enum.ActorKind
 	Superuser bool
-	ExpiresAt time.Time // of the access token; zero for a system principal
-	APIToken  bool      // a program with a token of the user's, which can never give a second factor
-	MustEnrol bool      // a role of the user's demands a second factor that they do not have: until then they may do nothing
+	APIToken  bool      // a program with an API token: its rights are the token's, and it may not change who may sign in
+	ExpiresAt time.Time // of the token; zero for a system principal
 	perms     map[string]bool
+	MustEnrol bool // a role of the user's demands a second factor that they do not have: until then they may do nothing
 }
 
 // NewUser makes the principal of a signed-in person. perms are names of the form resource:action.
