@@ -56,3 +56,9 @@ func TestBrowser(t *testing.T) {
 	with.Chromium = browser(t)
 	runClient(t, "browser.mjs", 2*time.Minute, with, nil)
 }
+
+// TestSecondFactor enrols, signs in and steps up with codes of another implementation than the server's.
+func TestSecondFactor(t *testing.T) {
+	s := startServer(t, "CDSA_MFA_REQUIRED_FOR=change_roles")
+	runClient(t, "secondfactor.mjs", time.Minute, s.settings(), nil)
+}

@@ -44,6 +44,7 @@ export class Problem extends Error {
   constructor(errors) {
     super(errors.map(({ message, extensions }) => `${extensions?.code}: ${message}`).join('; '))
     this.code = errors[0].extensions?.code
+    this.state = errors[0].extensions?.state
   }
 }
 
@@ -70,9 +71,10 @@ export async function patiently(run, limit = 30_000) {
   }
 }
 
-export async function login(name, password) {
+/** login signs in; factor is a totpCode or recoveryCode where the account has a second factor. */
+export async function login(name, password, factor = {}) {
   const { login } = await request(null, `mutation ($input: LoginInput!) { login(input: $input) { accessToken user { id } } }`, {
-    input: { login: name, password },
+    input: { login: name, password, ...factor },
   })
   return { token: login.accessToken, id: login.user.id, name }
 }

@@ -276,3 +276,16 @@ func (s *Service) holdsMFARole(ctx context.Context, tx *uow.Tx, userID uuid.UUID
 	}
 	return held, nil
 }
+
+// UnknownMFARoles gives those names of Settings.MFARoles that no role has now: of their holders nothing is demanded.
+func (s *Service) UnknownMFARoles(ctx context.Context) ([]string, error) {
+	rows, err := s.cfg.Pool.Query(ctx, `SELECT n FROM unnest($1::text[]) n WHERE NOT EXISTS (SELECT FROM roles WHERE name = n) ORDER BY n`, s.cfg.Settings.MFARoles)
+	if err != nil {
+		return nil, fmt.Errorf("read roles: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read roles: %w", err)
+	}
+	return names, nil
+}

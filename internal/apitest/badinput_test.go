@@ -198,9 +198,13 @@ func TestBadIdentifiers(t *testing.T) {
 		})
 	}
 	for name, op := range operations { // none is forgotten
-		if strings.Contains(op.query, "$id: ID!") && name != "Query.node" || strings.Contains(op.query, "approvalId") {
+		if strings.Contains(op.query, "$id: ID!") && name != "Query.node" && name != "Mutation.revokeInvitation" || strings.Contains(op.query, "approvalId") {
 			require.True(t, listed[name], "%s takes an id and is not in the table", name)
 		}
+	}
+	for id, code := range map[string]string{uuid.NewString(): "NOT_FOUND", uid.New(uid.User).String(): "NOT_FOUND", uuid.Nil.String(): "NOT_FOUND", "x": "BAD_USER_INPUT"} {
+		r := w.root(t).do(t, operations["Mutation.revokeInvitation"].query, map[string]any{"id": id}) // of no entity: its ids have no tag
+		require.Equal(t, code, r.outcome(), "%s: %s", id, r)
 	}
 	x := w.person(t, "analyst")
 	for name, c := range more {

@@ -128,7 +128,7 @@ func TestMail(t *testing.T) {
 // TestMail_Off: production without an SMTP server says so at start and answers as ever.
 func TestMail_Off(t *testing.T) {
 	dir := t.TempDir()
-	s := startReplica(t, pgtest.New(t), "CDSA_DATA_DIR="+dir, "CDSA_ENV=production", "CDSA_ADMIN_EMAIL=admin@localhost", "CDSA_BUS_KEY="+base64.StdEncoding.EncodeToString(keyOf("bus")[:32]))
+	s := startReplica(t, pgtest.New(t), "CDSA_DATA_DIR="+dir, "CDSA_ENV=production", "CDSA_ADMIN_EMAIL=admin@localhost", "CDSA_OIDC_PROVIDERS=", "CDSA_BUS_KEY="+base64.StdEncoding.EncodeToString(keyOf("bus")[:32]))
 	require.Contains(t, s.log.String(), "no mails are sent")
 	x := s.newPerson(t, "mailless", "analyst")
 	for _, email := range []string{x.email, "no.one@example.org", "a@b\r\nBcc: c@d"} {

@@ -234,6 +234,13 @@ func (a *App) seed(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seed the database: %w", err)
 	}
+	unknown, err := a.accounts.UnknownMFARoles(ctx)
+	if err != nil {
+		return err
+	}
+	if len(unknown) > 0 {
+		a.log.WarnContext(ctx, "CDSA_MFA_ROLES names what is no role: nobody is asked for a second factor by it", "roles", unknown)
+	}
 	return nil
 }
 
