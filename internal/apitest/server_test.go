@@ -67,9 +67,11 @@ func startReplica(tb testing.TB, db *pgtest.DB, env ...string) *server {
 		"CDSA_MAX_SESSIONS=1000",     // the same few people sign in for every test
 		"CDSA_LOCKOUT_FAILURES=1000", // everyone here comes from one address, and many mistype
 	}
-	base = slices.DeleteFunc(base, func(b string) bool { // what is given as a file is not given itself
+	base = slices.DeleteFunc(base, func(b string) bool { // what a test gives, itself or as a file, it gives instead
 		name, _, _ := strings.Cut(b, "=")
-		return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"_FILE=") })
+		return slices.ContainsFunc(env, func(e string) bool {
+			return strings.HasPrefix(e, name+"=") || strings.HasPrefix(e, name+"_FILE=")
+		})
 	})
 	cfg, err := config.Load(append(base, env...))
 	require.NoError(tb, err)

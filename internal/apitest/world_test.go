@@ -52,6 +52,16 @@ func (s *server) newPerson(tb testing.TB, name string, roles ...string) *person 
 	return x.login(tb)
 }
 
+// newSuperuser makes an account without a role that passes every check.
+func (s *server) newSuperuser(tb testing.TB) *person {
+	tb.Helper()
+	x := s.newPerson(tb, "superuser")
+	_, err := s.db.Owner.Exec(context.Background(), `UPDATE users SET is_superuser = true WHERE id = $1`, x.id)
+	require.NoError(tb, err)
+	x.superuser = true
+	return x.login(tb)
+}
+
 var rootMu sync.Mutex
 
 // root is the first administrator, signed in.
@@ -73,11 +83,7 @@ func newWorld(tb testing.TB, s *server) *world {
 	for _, r := range authz.Roles {
 		w.people = append(w.people, s.newPerson(tb, r.Name, r.Name))
 	}
-	super := s.newPerson(tb, "superuser")
-	_, err := s.db.Owner.Exec(context.Background(), `UPDATE users SET is_superuser = true WHERE id = $1`, super.id)
-	require.NoError(tb, err)
-	super.superuser = true
-	w.people = append(w.people, super.login(tb))
+	w.people = append(w.people, s.newSuperuser(tb))
 	w.other = s.newPerson(tb, "other", authz.DefaultRole)
 	w.chat = w.other.newChat(tb)
 	w.message = w.other.say(tb, w.chat, "Hello.")
