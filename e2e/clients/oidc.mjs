@@ -68,7 +68,7 @@ main(async () => {
   // The provider remembers her; the group is gone, and the role with it.
   await fetch(settings.provider + '/control', { method: 'POST', body: JSON.stringify({ login: 'grace', groups: [] }) })
   await begin()
-  await signedIn('') // an analyst is not shown roles, an auditor is
+  await signedIn('analyst')
   say('the role went with the group')
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByText('Sign in to have the schema').waitFor()
