@@ -104,7 +104,7 @@ func (x *person) openStream(tb testing.TB, query string) *http.Response {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "text/event-stream")
 	req.Header.Set("Authorization", "Bearer "+x.token)
-	res, err := httpClient.Do(req) //nolint:bodyclose // the callers do
+	res, err := httpClient.Do(req)
 	require.NoError(tb, err)
 	return res
 }
