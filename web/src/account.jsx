@@ -1,6 +1,6 @@
 // The bar at the top: who is signed in, signing in and out, and choosing a file to upload.
 import { useEffect, useState, useSyncExternalStore } from 'react'
-import { account, login, logout, register, subscribe } from './session.js'
+import { account, login, logout, register, subscribe, wasEnded } from './session.js'
 import { onSocketStatus, socketStatus, upload } from './fetcher.js'
 import { begin, serverInfo } from './oidc.js'
 import { Security } from './security.jsx'
@@ -14,7 +14,12 @@ export function AccountBar({ greeting }) {
   const socket = useSyncExternalStore(onSocketStatus, socketStatus)
   const [notice, setNotice] = useState('')
   const [isOpen, setIsOpen] = useState(false)
-  useEffect(() => setNotice(greeting), [greeting])
+  useEffect(() => {
+    if (who) return
+    setIsOpen(false)
+    setNotice((said) => (wasEnded() ? 'Your session has ended. Sign in again.' : said))
+  }, [who])
+  useEffect(() => setNotice(greeting), [greeting]) // last: it says why
 
   const chosen = async (event) => {
     const [file] = event.target.files
