@@ -36,31 +36,33 @@ export function AccountBar({ greeting }) {
   const leave = () => logout().catch((error) => setNotice(error.message))
 
   return (
-    <header className="bar">
-      <strong>CDSA</strong>
-      {who ? (
-        <>
-          <span id="account">
-            {who.username} <small>{who.roles.join(', ')}</small>
-          </span>
-          <span className={`socket ${socket}`}>{sockets[socket]}</span>
-          <label className="button">
-            Upload
-            <input type="file" onChange={chosen} hidden />
-          </label>
-          <button type="button" onClick={() => setIsOpen(true)}>
-            Account
-          </button>
-          {isOpen && <Security onClose={() => setIsOpen(false)} />}
-          <button type="button" onClick={leave}>
-            Sign out
-          </button>
-        </>
-      ) : (
-        <SignIn onNotice={setNotice} />
-      )}
-      <output>{notice}</output>
-    </header>
+    <>
+      <header className="bar">
+        <strong>CDSA</strong>
+        {who ? (
+          <>
+            <span id="account">
+              {who.username} <small>{who.roles.join(', ')}</small>
+            </span>
+            <span className={`socket ${socket}`}>{sockets[socket]}</span>
+            <label className="button">
+              Upload
+              <input type="file" onChange={chosen} hidden />
+            </label>
+            <button type="button" onClick={() => setIsOpen(true)}>
+              Account
+            </button>
+            <button type="button" onClick={leave}>
+              Sign out
+            </button>
+          </>
+        ) : (
+          <SignIn onNotice={setNotice} />
+        )}
+        <output>{notice}</output>
+      </header>
+      {who && isOpen && <Security onClose={() => setIsOpen(false)} />}
+    </>
   )
 }
 
