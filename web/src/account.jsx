@@ -86,8 +86,9 @@ function SignIn({ onNotice }) {
       if (isNew) await register({ email, username: name, password, invitation: code || undefined })
       else await login({ login: name, password, ...secondFactor(code) })
     } catch (error) {
-      if (error.code === 'MFA_REQUIRED' && error.state === 'CODE_MISSING') setWantsCode(true)
-      onNotice(error.message)
+      const asksForCode = error.code === 'MFA_REQUIRED' && error.state === 'CODE_MISSING'
+      if (asksForCode) setWantsCode(true)
+      onNotice(asksForCode ? 'Enter a code of your authenticator, or a recovery code.' : error.message)
     } finally {
       setIsBusy(false)
     }
@@ -100,7 +101,7 @@ function SignIn({ onNotice }) {
     <>
       <form onSubmit={submit} aria-label={isNew ? 'Register' : 'Sign in'}>
         {isNew && <Field name="email" type="email" label="E-mail" autoComplete="email" required />}
-        <Field name="name" label={isNew ? 'Username' : 'Username or e-mail'} autoComplete="username" required />
+        <Field name="name" label={isNew ? 'Username' : 'Username or e-mail'} autoComplete="username" onInput={() => setWantsCode(false)} required />
         <Field name="password" type="password" label="Password" autoComplete={isNew ? 'new-password' : 'current-password'} required />
         {isNew && registration !== 'open' && <Field name="code" className="short" label="Invitation" required />}
         {wantsCode && <Field name="code" label="Code or recovery code" autoComplete="one-time-code" autoFocus required />}
