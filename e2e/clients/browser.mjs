@@ -1,14 +1,11 @@
 // The playground in a real browser: sign in, run a query, watch a subscription. Nothing may be loaded from elsewhere,
 // nothing may fail on the console, and no token may stand in an address.
 import assert from 'node:assert/strict'
-import { chromium } from 'playwright-core'
+import { launch } from './chromium.mjs'
 import { login, main, request, say, settings } from './lib.mjs'
 
-const flags = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-default-apps',
-  '--no-first-run', '--disable-extensions', '--disable-domain-reliability', '--disable-dev-shm-usage', '--disable-gpu']
-
 main(async () => {
-  const browser = await chromium.launch({ executablePath: settings.chromium, args: flags })
+  const browser = await launch()
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } })
   page.setDefaultTimeout(30_000)
   const wrong = []

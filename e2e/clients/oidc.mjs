@@ -1,11 +1,8 @@
 // The playground with an OpenID Connect provider in a real browser: sign in there, come back signed in, with the roles
 // of the claims; answers that nobody asked for and mailed links leave nothing in the address bar.
 import assert from 'node:assert/strict'
-import { chromium } from 'playwright-core'
+import { launch } from './chromium.mjs'
 import { main, patiently, request, say, settings } from './lib.mjs'
-
-const flags = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-default-apps',
-  '--no-first-run', '--disable-extensions', '--disable-domain-reliability', '--disable-dev-shm-usage', '--disable-gpu']
 
 main(async () => {
   const { url } = await patiently(async () => {
@@ -16,7 +13,7 @@ main(async () => {
   assert.equal(new URL(url).origin, settings.provider)
   say('the server found the provider that came after it')
 
-  const browser = await chromium.launch({ executablePath: settings.chromium, args: flags })
+  const browser = await launch()
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } })
   page.setDefaultTimeout(30_000)
   const wrong = []

@@ -1,6 +1,6 @@
 // The bar at the top: who is signed in, signing in and out, and choosing a file to upload.
 import { useEffect, useState, useSyncExternalStore } from 'react'
-import { account, login, logout, register, subscribe } from './session.js'
+import { account, login, logout, register, subscribe, wasEnded } from './session.js'
 import { onSocketStatus, socketStatus, upload } from './fetcher.js'
 import { begin, serverInfo } from './oidc.js'
 import { Security } from './security.jsx'
@@ -14,7 +14,12 @@ export function AccountBar({ greeting }) {
   const socket = useSyncExternalStore(onSocketStatus, socketStatus)
   const [notice, setNotice] = useState('')
   const [isOpen, setIsOpen] = useState(false)
-  useEffect(() => setNotice(greeting), [greeting])
+  useEffect(() => {
+    if (who) return
+    setIsOpen(false)
+    setNotice((said) => (wasEnded() ? 'Your session has ended. Sign in again.' : said))
+  }, [who])
+  useEffect(() => setNotice(greeting), [greeting]) // last: it says why
 
   const chosen = async (event) => {
     const [file] = event.target.files
@@ -31,31 +36,33 @@ export function AccountBar({ greeting }) {
   const leave = () => logout().catch((error) => setNotice(error.message))
 
   return (
-    <header className="bar">
-      <strong>CDSA</strong>
-      {who ? (
-        <>
-          <span id="account">
-            {who.username} <small>{who.roles.join(', ')}</small>
-          </span>
-          <span className={`socket ${socket}`}>{sockets[socket]}</span>
-          <label className="button">
-            Upload
-            <input type="file" onChange={chosen} hidden />
-          </label>
-          <button type="button" onClick={() => setIsOpen(true)}>
-            Account
-          </button>
-          {isOpen && <Security onClose={() => setIsOpen(false)} />}
-          <button type="button" onClick={leave}>
-            Sign out
-          </button>
-        </>
-      ) : (
-        <SignIn onNotice={setNotice} />
-      )}
-      <output>{notice}</output>
-    </header>
+    <>
+      <header className="bar">
+        <strong>CDSA</strong>
+        {who ? (
+          <>
+            <span id="account">
+              {who.username} <small>{who.roles.join(', ')}</small>
+            </span>
+            <span className={`socket ${socket}`}>{sockets[socket]}</span>
+            <label className="button">
+              Upload
+              <input type="file" onChange={chosen} hidden />
+            </label>
+            <button type="button" onClick={() => setIsOpen(true)}>
+              Account
+            </button>
+            <button type="button" onClick={leave}>
+              Sign out
+            </button>
+          </>
+        ) : (
+          <SignIn onNotice={setNotice} />
+        )}
+        <output>{notice}</output>
+      </header>
+      {who && isOpen && <Security onClose={() => setIsOpen(false)} />}
+    </>
   )
 }
 
@@ -79,8 +86,9 @@ function SignIn({ onNotice }) {
       if (isNew) await register({ email, username: name, password, invitation: code || undefined })
       else await login({ login: name, password, ...secondFactor(code) })
     } catch (error) {
-      if (error.code === 'MFA_REQUIRED' && error.state === 'CODE_MISSING') setWantsCode(true)
-      onNotice(error.message)
+      const asksForCode = error.code === 'MFA_REQUIRED' && error.state === 'CODE_MISSING'
+      if (asksForCode) setWantsCode(true)
+      onNotice(asksForCode ? 'Enter a code of your authenticator, or a recovery code.' : error.message)
     } finally {
       setIsBusy(false)
     }
@@ -93,7 +101,7 @@ function SignIn({ onNotice }) {
     <>
       <form onSubmit={submit} aria-label={isNew ? 'Register' : 'Sign in'}>
         {isNew && <Field name="email" type="email" label="E-mail" autoComplete="email" required />}
-        <Field name="name" label={isNew ? 'Username' : 'Username or e-mail'} autoComplete="username" required />
+        <Field name="name" label={isNew ? 'Username' : 'Username or e-mail'} autoComplete="username" onInput={() => setWantsCode(false)} required />
         <Field name="password" type="password" label="Password" autoComplete={isNew ? 'new-password' : 'current-password'} required />
         {isNew && registration !== 'open' && <Field name="code" className="short" label="Invitation" required />}
         {wantsCode && <Field name="code" label="Code or recovery code" autoComplete="one-time-code" autoFocus required />}

@@ -1,6 +1,6 @@
 // Small forms for mailed links: a new password, a confirmed address, an account by invitation.
 import { useState } from 'react'
-import { call, register } from './session.js'
+import { callAsNobody, recheck, register } from './session.js'
 
 const forms = {
   reset: {
@@ -8,15 +8,17 @@ const forms = {
     button: 'Set password',
     done: 'The password is set. Sign in with it.',
     fields: [['password', 'New password', { type: 'password', autoComplete: 'new-password' }]],
-    submit: (token, { password }) =>
-      call('mutation Reset($input: ResetPasswordInput!) { resetPassword(input: $input) }', { input: { token, newPassword: password } }),
+    submit: async (token, { password }) => {
+      await callAsNobody('mutation Reset($input: ResetPasswordInput!) { resetPassword(input: $input) }', { input: { token, newPassword: password } })
+      await recheck() // every session of that account has ended, which may be this tab's
+    },
   },
   verify: {
     title: 'Confirm your e-mail address',
     button: 'Confirm',
     done: 'The address is confirmed.',
     fields: [],
-    submit: (token) => call('mutation Verify($token: String!) { verifyEmail(token: $token) }', { token }),
+    submit: (token) => callAsNobody('mutation Verify($token: String!) { verifyEmail(token: $token) }', { token }),
   },
   invite: {
     title: 'You are invited',

@@ -1,9 +1,9 @@
 // The panel of one's own account: login sessions and the second factor.
 import { useCallback, useEffect, useRef, useState } from 'react'
-import { account, call } from './session.js'
+import { call } from './session.js'
 
 const read = `{ viewer { totpEnabledAt sessions(first: 50, where: { isActive: true }) {
-  edges { node { id kind name createdAt lastActivity ipAddress userAgent } } } } }`
+  edges { node { id isCurrent kind name createdAt lastActivity ipAddress userAgent } } } } }`
 
 export function Security({ onClose }) {
   const dialog = useRef(null)
@@ -19,15 +19,15 @@ export function Security({ onClose }) {
   // attempt does something, says how it went and shows what is there now; its result, or null.
   const attempt = async (query, variables, done = '') => {
     setNotice('')
+    let data = null
     try {
-      const data = await call(query, variables)
+      data = await call(query, variables)
       await load()
       setNotice(done)
-      return data
     } catch (error) {
       setNotice(error.message)
-      return null
     }
+    return data // also when load failed: recovery codes are given once
   }
   return (
     <dialog ref={dialog} className="security" aria-label="Account" onClose={onClose}>
@@ -43,7 +43,6 @@ export function Security({ onClose }) {
 }
 
 function Sessions({ list, attempt }) {
-  const own = account()?.sessionId
   const time = (at) => (at ? new Date(at).toLocaleString() : 'just now')
   return (
     <section aria-label="Sessions">
@@ -53,7 +52,7 @@ function Sessions({ list, attempt }) {
           <li key={session.id}>
             {session.kind === 'API_TOKEN' ? `API token ${session.name ?? ''}` : `${session.userAgent ?? 'A client'} at ${session.ipAddress ?? 'an unknown address'}`}
             <small> since {time(session.createdAt)}, last used {time(session.lastActivity)}</small>{' '}
-            {session.id === own ? (
+            {session.isCurrent ? (
               <em>this session</em>
             ) : (
               <button type="button" onClick={() => attempt('mutation Revoke($id: ID!) { revokeSession(id: $id) { id } }', { id: session.id }, 'The session is ended.')}>
@@ -85,8 +84,10 @@ function SecondFactor({ isOn, attempt }) {
     setCodes(data.confirmTotp.codes)
   }
   const stepUp = ({ code }) => attempt('mutation StepUp($code: String!) { stepUp(code: $code) }', { code }, 'Your second factor is fresh.')
-  const disable = ({ password, code }) =>
-    attempt('mutation Disable($password: String!, $code: String!) { disableTotp(password: $password, code: $code) }', { password, code }, 'The second factor is off.')
+  const disable = async ({ password, code }) => {
+    const query = 'mutation Disable($password: String!, $code: String!) { disableTotp(password: $password, code: $code) }'
+    if (await attempt(query, { password, code }, 'The second factor is off.')) setCodes(null)
+  }
   return (
     <section aria-label="Second factor">
       <h3>Second factor</h3>
@@ -104,7 +105,7 @@ function SecondFactor({ isOn, attempt }) {
           <p>
             Scan this with an authenticator, or type <code>{enrollment.secret}</code> into it; then enter its code.
           </p>
-          <img src={enrollment.qrCode} alt="QR code of the secret above" width="200" height="200" />
+          <img src={enrollment.qrCode} alt="QR code of the secret above" width="240" height="240" />
           <Ask label="Confirm" code submit={confirm} />
         </>
       )}
@@ -114,17 +115,22 @@ function SecondFactor({ isOn, attempt }) {
 
 // Ask is a form of a password, a code or both.
 function Ask({ label, password, code, submit }) {
+  const [isBusy, setIsBusy] = useState(false)
   const send = async (event) => {
     event.preventDefault()
     const form = event.target
+    setIsBusy(true)
     await submit(Object.fromEntries(new FormData(form)))
     form.reset()
+    setIsBusy(false)
   }
   return (
     <form onSubmit={send} aria-label={label}>
       {password && <input name="password" type="password" placeholder="Your password" aria-label="Your password" autoComplete="current-password" required />}
       {code && <input name="code" placeholder="Code" aria-label="Code" autoComplete="one-time-code" required />}
-      <button type="submit">{label}</button>
+      <button type="submit" disabled={isBusy}>
+        {label}
+      </button>
     </form>
   )
 }

@@ -6,6 +6,7 @@ const early = 60_000 // ms before its end that an access token is renewed
 
 let current = read()
 let refreshing = null
+let hasEnded = false // on the server, unasked
 const listeners = new Set()
 
 function read() {
@@ -17,9 +18,9 @@ function read() {
 }
 
 function write(next) {
+  if (current && next?.id !== current.id) sessionStorage.clear() // variables and ids of the account go with it
   current = next
   if (next) sessionStorage.setItem(key, JSON.stringify(next))
-  else sessionStorage.clear() // variables and ids of the account go with it
   for (const listener of listeners) listener()
 }
 
@@ -30,6 +31,9 @@ export const subscribe = (listener) => {
 
 /** account is {id, username, roles, sessionId, …} of who is signed in, or null. */
 export const account = () => current
+
+/** wasEnded tells whether nobody is signed in because the server ended the session. */
+export const wasEnded = () => hasEnded
 
 export const fields = `accessToken refreshToken expiresAt session { id } user { id username roles { name } }`
 
@@ -57,12 +61,27 @@ function refusal(result, otherwise) {
   return Object.assign(new Error(message), { code: extensions.code, state: extensions.state })
 }
 
-/** call sends one operation as who is signed in, or as nobody, and gives its data; it throws what the server refuses. */
-export async function call(query, variables) {
-  const result = await post({ query, variables }, await token())
+/**
+ * postOwn is post as who is signed in, or as nobody. Whether a session was ended elsewhere shows in that it cannot be
+ * renewed: then nobody is signed in here either, and it throws.
+ */
+export async function postOwn(body, signal) {
+  const bearer = await token()
+  const result = await post(body, bearer, signal)
+  if (bearer && result.errors?.[0]?.extensions?.code === 'UNAUTHENTICATED') await token({ renew: true })
+  return result
+}
+
+const dataOf = (result) => {
   if (result.errors || !result.data) throw refusal(result, 'The server gave no answer.')
   return result.data
 }
+
+/** call sends one operation as who is signed in and gives its data; it throws what the server refuses. */
+export const call = async (query, variables) => dataOf(await postOwn({ query, variables }))
+
+/** callAsNobody is call for what a mailed link is good for, whoever is signed in, or was until the server ended it. */
+export const callAsNobody = async (query, variables) => dataOf(await post({ query, variables }))
 
 /** authenticate signs in with an operation that gives an AuthPayload. */
 export async function authenticate(field, query, variables) {
@@ -70,6 +89,8 @@ export async function authenticate(field, query, variables) {
   const payload = result.data?.[field]
   if (!payload) throw refusal(result, 'The server did not sign you in.')
   const { accessToken, refreshToken, expiresAt, session, user } = payload
+  if (current && field !== 'refreshSession') end(current).catch(() => {}) // it is replaced, and nobody could end it any more
+  hasEnded = false
   write({
     accessToken,
     refreshToken,
@@ -102,16 +123,23 @@ async function refresh() {
     await authenticate('refreshSession', query, { token: current.refreshToken })
   } catch (error) {
     if (error instanceof TypeError) throw error // the network: the session may still be good
+    hasEnded = true
     write(null)
     throw new Error('Your session has ended. Sign in again.', { cause: error })
   }
 }
 
+/** recheck sees whether the server still knows the session; nobody is signed in here when it does not. */
+export const recheck = () => token({ renew: true }).catch(() => {}) // how that went shows in account()
+
+const end = ({ accessToken }) => post({ query: 'mutation Logout { logout }' }, accessToken)
+
 /** logout ends the session on the server, and here in any case. */
 export async function logout() {
-  const bearer = current?.accessToken
+  hasEnded = false
+  await refreshing?.catch(() => {}) // or what it brings would be kept afterwards
   try {
-    if (bearer) await post({ query: 'mutation Logout { logout }' }, bearer)
+    if (current) await end(current)
   } finally {
     write(null)
   }
