@@ -26,15 +26,15 @@ func (s *Service) reauthenticate(ctx context.Context, field, password string) er
 	if err != nil {
 		return err
 	}
-	if err := s.admit(ctx, p.Username); err != nil {
-		return err
-	}
 	who, err := scanPerson(s.cfg.Pool.QueryRow(ctx, personColumns+` WHERE id = $1`, p.UserID))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read an account: %w", err)
 	}
 	if !who.active {
-		return errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
+		return ended()
+	}
+	if err := s.admitted(ctx, p.Username, who); err != nil {
+		return err
 	}
 	if who.hash == "" {
 		return errs.Input(field, "This account has no password yet. Set one with requestPasswordReset, then try again.")
@@ -46,6 +46,11 @@ func (s *Service) reauthenticate(ctx context.Context, field, password string) er
 	if err != nil {
 		return err
 	}
+	done, err := s.turn(ctx, p.Username, who) // a pause may have begun while the password was hashed
+	if err != nil {
+		return err
+	}
+	defer done()
 	if right {
 		return nil
 	}
@@ -81,7 +86,7 @@ func (s *Service) ChangePassword(ctx context.Context, present, fresh string) (Si
 	err = s.cfg.Pool.QueryRow(ctx, `SELECT hashed_password, email::text, username::text, full_name FROM users WHERE id = $1 AND is_active AND erased_at IS NULL`, p.UserID).
 		Scan(&hash, &email, &username, &fullName)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Signed{}, sessionEnded()
+		return Signed{}, ended()
 	}
 	if err != nil {
 		return Signed{}, fmt.Errorf("read an account: %w", err)
@@ -111,10 +116,6 @@ func (s *Service) ChangePassword(ctx context.Context, present, fresh string) (Si
 	return s.signed(ctx, o)
 }
 
-func sessionEnded() error {
-	return errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
-}
-
 // changePassword does so unless the account or the session changed while passwords were hashed.
 func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Principal, was, next string) (opened, error) {
 	u, err := lock(ctx, tx, p.UserID)
@@ -122,7 +123,7 @@ func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Princ
 		return opened{}, fmt.Errorf("lock an account: %w", err)
 	}
 	if err != nil || !u.active {
-		return opened{}, sessionEnded()
+		return opened{}, ended()
 	}
 	if u.hash != was {
 		return opened{}, errs.New(errs.Conflict, "The password was changed at the same time. Sign in with the new one and try again.")
@@ -130,12 +131,12 @@ func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Princ
 	var mfaAt *time.Time
 	err = tx.PG.QueryRow(ctx, `SELECT mfa_at FROM sessions WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL`, p.SessionID, p.UserID).Scan(&mfaAt)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return opened{}, sessionEnded()
+		return opened{}, ended()
 	}
 	if err != nil {
 		return opened{}, fmt.Errorf("read a login session: %w", err)
 	}
-	ended, err := s.setPassword(ctx, tx, u.id, next, "password changed")
+	count, err := s.setPassword(ctx, tx, u.id, next, "password changed")
 	if err != nil {
 		return opened{}, err
 	}
@@ -143,7 +144,7 @@ func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Princ
 	if err != nil {
 		return opened{}, err
 	}
-	tx.Audit(audit.Entry{Action: enum.AuditActionPasswordChanged, Resource: "User", ResourceID: u.id, Details: map[string]any{"ended": ended, "session": o.session}})
+	tx.Audit(audit.Entry{Action: enum.AuditActionPasswordChanged, Resource: "User", ResourceID: u.id, Details: map[string]any{"ended": count, "session": o.session}})
 	return o, nil
 }
 
@@ -331,7 +332,7 @@ func (s *Service) RequestEmailVerification(ctx context.Context) error {
 			return fmt.Errorf("lock an account: %w", err)
 		}
 		if err != nil || !u.active {
-			return sessionEnded()
+			return ended()
 		}
 		var (
 			email    string
