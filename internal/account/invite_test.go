@@ -3,6 +3,7 @@
 package account_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -326,4 +327,29 @@ func TestRegister_OpenWithInvitation(t *testing.T) {
 	r.remake(t)
 	_, err = r.asInvited("iris@example.org", tok)
 	requireCode(t, errs.Forbidden, err)
+}
+
+// TestRegister_InvitationLocks: a registration that waits for a role does not hold its invitation, which whoever changes
+// the role goes on to write.
+func TestRegister_InvitationLocks(t *testing.T) {
+	r := newInviteRig(t)
+	tok := r.invite(t, "eve@example.org", "auditor")
+	ctx := context.Background()
+	tx, err := r.DB.Pool.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(ctx) }()
+	_, err = tx.Exec(ctx, `SELECT FROM roles WHERE name = 'auditor' FOR UPDATE`)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { _, err := r.asInvited("eve@example.org", tok); done <- err }()
+	require.Eventually(t, func() bool {
+		return r.Count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+	}, 10*time.Second, 5*time.Millisecond)
+	_, err = tx.Exec(ctx, `UPDATE mailed_tokens SET roles = array_remove(roles, 'auditor') WHERE kind = 'INVITE'`)
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit(ctx))
+	requireCode(t, errs.Conflict, <-done)
+	s, err := r.asInvited("eve@example.org", tok)
+	require.NoError(t, err)
+	require.Empty(t, s.Principal.Permissions())
 }

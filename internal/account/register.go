@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -180,7 +179,7 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 		return nil, err
 	}
 	err = s.administer(ctx, deed{"createUser", "users", "write", "User", uuid.Nil}, func(ctx context.Context, tx *uow.Tx, p *authz.Principal) error {
-		if !p.IsSystem() && slices.ContainsFunc(names, func(r string) bool { return r != authz.DefaultRole }) {
+		if !p.IsSystem() && handsOutMore(names) {
 			if err := s.sensitive(ctx, tx, "change_roles"); err != nil {
 				return err
 			}

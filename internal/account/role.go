@@ -104,6 +104,11 @@ func mayHandOut(tx *uow.Tx, p *authz.Principal, r heldRole) error {
 	return nil
 }
 
+// handsOutMore says whether a new account is to get other roles than the default one, which is a change of roles.
+func handsOutMore(names []string) bool {
+	return slices.ContainsFunc(names, func(r string) bool { return r != authz.DefaultRole })
+}
+
 // AssignRole gives a user a role, by its name; nothing happens when they have it. It needs roles:write, everything the
 // role allows and everything the user may do already, and of callers with a second factor a fresh one. FORBIDDEN;
 // STEP_UP_REQUIRED; MFA_REQUIRED; NOT_FOUND; BAD_USER_INPUT for an unknown role; FAILED_PRECONDITION for a user who is
