@@ -151,7 +151,7 @@ func (s *Service) UserHasRole(ctx context.Context, userID uuid.UUID, name string
 			return false, err
 		}
 	}
-	if len(name) > maxRoleName {
+	if noRoleName(name) {
 		return false, nil
 	}
 	var has bool

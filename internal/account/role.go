@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -35,10 +36,8 @@ type heldRole struct {
 // BAD_USER_INPUT on field for a name that no role has.
 func rolesByName(ctx context.Context, tx *uow.Tx, names []string, field string) ([]heldRole, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
-	for _, n := range names {
-		if len(n) > maxRoleName {
-			return nil, unknownRole(field)
-		}
+	if slices.ContainsFunc(names, noRoleName) {
+		return nil, unknownRole(field)
 	}
 	roles, err := lockRoles(ctx, tx, `name = ANY($1) ORDER BY id FOR NO KEY UPDATE`, names)
 	if err == nil && len(roles) != len(names) {
@@ -83,6 +82,9 @@ func lockRoles(ctx context.Context, tx *uow.Tx, which string, arg any) ([]heldRo
 	}
 	return roles, nil
 }
+
+// noRoleName says of what no role can be called, that the database need not be asked: it takes no NUL.
+func noRoleName(name string) bool { return len(name) > maxRoleName || strings.ContainsRune(name, 0) }
 
 func unknownRole(field string) error {
 	return errs.Input(field, "There is no role of that name. The query roles lists them.")
