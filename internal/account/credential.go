@@ -156,7 +156,7 @@ func (s *Service) setPassword(ctx context.Context, tx *uow.Tx, userID uuid.UUID,
 	if err != nil {
 		return 0, fmt.Errorf("set a password: %w", err)
 	}
-	if err := s.voidMailed(ctx, tx, resetToken, userID); err != nil {
+	if err := s.voidMailed(ctx, tx, userID, resetToken); err != nil {
 		return 0, err
 	}
 	if ended, err = s.end(ctx, tx, reason, `user_id = $1`, userID); err != nil {
@@ -288,18 +288,31 @@ func (s *Service) setVerified(ctx context.Context, tx *uow.Tx, userID uuid.UUID)
 	if _, err := tx.PG.Exec(ctx, `UPDATE users SET is_verified = TRUE, updated_at = $2 WHERE id = $1 AND NOT is_verified`, userID, s.now()); err != nil {
 		return fmt.Errorf("note a verified address: %w", err)
 	}
-	return s.voidMailed(ctx, tx, verifyToken, userID)
+	return s.voidMailed(ctx, tx, userID, verifyToken)
 }
 
-// mailVerification has a link mailed that confirms an account's new address, once the unit of work is committed; links
-// that went to a former address end. Beyond the bound on an account's mails none is mailed: the user can ask again
-// later. Callers hold the lock on the user, or have just made them.
-func (s *Service) mailVerification(ctx context.Context, tx *uow.Tx, userID uuid.UUID, email string) error {
-	for _, k := range []mailedKind{resetToken, verifyToken} {
-		if err := s.voidMailed(ctx, tx, k, userID); err != nil {
+// mailChange has links that went to a former address end, a notice mailed there, and a link that confirms the new one
+// mailed to it. Callers hold the lock on the user.
+func (s *Service) mailChange(ctx context.Context, tx *uow.Tx, userID uuid.UUID, former, email string) error {
+	if err := s.voidMailed(ctx, tx, userID, resetToken, verifyToken); err != nil {
+		return err
+	}
+	n, err := s.asked(ctx, tx, changeNotice, userID)
+	if err != nil {
+		return err
+	}
+	if n < maxNotices { // whoever changes it more often was told of the first changes
+		if _, _, _, err := s.post(ctx, tx, mailed{kind: changeNotice, user: userID, email: former}); err != nil {
 			return err
 		}
 	}
+	return s.mailVerification(ctx, tx, userID, email)
+}
+
+// mailVerification has a link mailed that confirms an account's new address, once the unit of work is committed. Beyond
+// the bound on an account's mails none is mailed: the user can ask again later. Callers hold the lock on the user, or
+// have just made them.
+func (s *Service) mailVerification(ctx context.Context, tx *uow.Tx, userID uuid.UUID, email string) error {
 	n, err := s.asked(ctx, tx, verifyToken, userID)
 	if err != nil || n >= maxVerifies {
 		return err

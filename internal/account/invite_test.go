@@ -342,9 +342,7 @@ func TestRegister_InvitationLocks(t *testing.T) {
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() { _, err := r.asInvited("eve@example.org", tok); done <- err }()
-	require.Eventually(t, func() bool {
-		return r.Count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
-	}, 10*time.Second, 5*time.Millisecond)
+	r.waiting(t)
 	_, err = tx.Exec(ctx, `UPDATE mailed_tokens SET roles = array_remove(roles, 'auditor') WHERE kind = 'INVITE'`)
 	require.NoError(t, err)
 	require.NoError(t, tx.Commit(ctx))
