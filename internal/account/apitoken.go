@@ -129,8 +129,12 @@ func (s *Service) insertAPIToken(ctx context.Context, tx *uow.Tx, p *authz.Princ
 	if living >= maxAPITokens {
 		return errs.New(errs.ResourceExhausted, "You have %d API tokens. Revoke one that is not needed with revokeSession.", living)
 	}
+	created, err := notBefore(ctx, tx, p.UserID, now)
+	if err != nil {
+		return err
+	}
 	d := deviceOf(ctx)
-	err = tx.Session.Create().SetID(id).SetCreatedAt(now).SetUserID(p.UserID).SetFamilyID(id).SetKind(enum.SessionKindApiToken).SetName(in.Name).SetScopes(in.Permissions).
+	err = tx.Session.Create().SetID(id).SetCreatedAt(created).SetUserID(p.UserID).SetFamilyID(id).SetKind(enum.SessionKindApiToken).SetName(in.Name).SetScopes(in.Permissions).
 		SetToken(hash).SetExpiresAt(in.ExpiresAt).SetNillableIPAddress(optional(d.ip)).SetNillableUserAgent(optional(d.userAgent)).Exec(asSystem(ctx))
 	if err != nil {
 		return fmt.Errorf("make an API token: %w", err)

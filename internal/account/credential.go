@@ -26,15 +26,15 @@ func (s *Service) reauthenticate(ctx context.Context, field, password string) er
 	if err != nil {
 		return err
 	}
-	if err := s.admit(ctx, p.Username); err != nil {
-		return err
-	}
 	who, err := scanPerson(s.cfg.Pool.QueryRow(ctx, personColumns+` WHERE id = $1`, p.UserID))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read an account: %w", err)
 	}
 	if !who.active {
-		return errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
+		return ended()
+	}
+	if err := s.admitted(ctx, p.Username, who); err != nil {
+		return err
 	}
 	if who.hash == "" {
 		return errs.Input(field, "This account has no password yet. Set one with requestPasswordReset, then try again.")
@@ -46,6 +46,11 @@ func (s *Service) reauthenticate(ctx context.Context, field, password string) er
 	if err != nil {
 		return err
 	}
+	done, err := s.turn(ctx, p.Username, who) // a pause may have begun while the password was hashed
+	if err != nil {
+		return err
+	}
+	defer done()
 	if right {
 		return nil
 	}
@@ -81,7 +86,7 @@ func (s *Service) ChangePassword(ctx context.Context, present, fresh string) (Si
 	err = s.cfg.Pool.QueryRow(ctx, `SELECT hashed_password, email::text, username::text, full_name FROM users WHERE id = $1 AND is_active AND erased_at IS NULL`, p.UserID).
 		Scan(&hash, &email, &username, &fullName)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Signed{}, sessionEnded()
+		return Signed{}, ended()
 	}
 	if err != nil {
 		return Signed{}, fmt.Errorf("read an account: %w", err)
@@ -111,10 +116,6 @@ func (s *Service) ChangePassword(ctx context.Context, present, fresh string) (Si
 	return s.signed(ctx, o)
 }
 
-func sessionEnded() error {
-	return errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
-}
-
 // changePassword does so unless the account or the session changed while passwords were hashed.
 func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Principal, was, next string) (opened, error) {
 	u, err := lock(ctx, tx, p.UserID)
@@ -122,7 +123,7 @@ func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Princ
 		return opened{}, fmt.Errorf("lock an account: %w", err)
 	}
 	if err != nil || !u.active {
-		return opened{}, sessionEnded()
+		return opened{}, ended()
 	}
 	if u.hash != was {
 		return opened{}, errs.New(errs.Conflict, "The password was changed at the same time. Sign in with the new one and try again.")
@@ -130,12 +131,12 @@ func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Princ
 	var mfaAt *time.Time
 	err = tx.PG.QueryRow(ctx, `SELECT mfa_at FROM sessions WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL`, p.SessionID, p.UserID).Scan(&mfaAt)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return opened{}, sessionEnded()
+		return opened{}, ended()
 	}
 	if err != nil {
 		return opened{}, fmt.Errorf("read a login session: %w", err)
 	}
-	ended, err := s.setPassword(ctx, tx, u.id, next, "password changed")
+	count, err := s.setPassword(ctx, tx, u.id, next, "password changed")
 	if err != nil {
 		return opened{}, err
 	}
@@ -143,7 +144,7 @@ func (s *Service) changePassword(ctx context.Context, tx *uow.Tx, p *authz.Princ
 	if err != nil {
 		return opened{}, err
 	}
-	tx.Audit(audit.Entry{Action: enum.AuditActionPasswordChanged, Resource: "User", ResourceID: u.id, Details: map[string]any{"ended": ended, "session": o.session}})
+	tx.Audit(audit.Entry{Action: enum.AuditActionPasswordChanged, Resource: "User", ResourceID: u.id, Details: map[string]any{"ended": count, "session": o.session}})
 	return o, nil
 }
 
@@ -155,7 +156,7 @@ func (s *Service) setPassword(ctx context.Context, tx *uow.Tx, userID uuid.UUID,
 	if err != nil {
 		return 0, fmt.Errorf("set a password: %w", err)
 	}
-	if err := s.voidMailed(ctx, tx, resetToken, userID); err != nil {
+	if err := s.voidMailed(ctx, tx, userID, resetToken); err != nil {
 		return 0, err
 	}
 	if ended, err = s.end(ctx, tx, reason, `user_id = $1`, userID); err != nil {
@@ -287,18 +288,31 @@ func (s *Service) setVerified(ctx context.Context, tx *uow.Tx, userID uuid.UUID)
 	if _, err := tx.PG.Exec(ctx, `UPDATE users SET is_verified = TRUE, updated_at = $2 WHERE id = $1 AND NOT is_verified`, userID, s.now()); err != nil {
 		return fmt.Errorf("note a verified address: %w", err)
 	}
-	return s.voidMailed(ctx, tx, verifyToken, userID)
+	return s.voidMailed(ctx, tx, userID, verifyToken)
 }
 
-// mailVerification has a link mailed that confirms an account's new address, once the unit of work is committed; links
-// that went to a former address end. Beyond the bound on an account's mails none is mailed: the user can ask again
-// later. Callers hold the lock on the user, or have just made them.
-func (s *Service) mailVerification(ctx context.Context, tx *uow.Tx, userID uuid.UUID, email string) error {
-	for _, k := range []mailedKind{resetToken, verifyToken} {
-		if err := s.voidMailed(ctx, tx, k, userID); err != nil {
+// mailChange has links that went to a former address end, a notice mailed there, and a link that confirms the new one
+// mailed to it. Callers hold the lock on the user.
+func (s *Service) mailChange(ctx context.Context, tx *uow.Tx, userID uuid.UUID, former, email string) error {
+	if err := s.voidMailed(ctx, tx, userID, resetToken, verifyToken); err != nil {
+		return err
+	}
+	n, err := s.asked(ctx, tx, changeNotice, userID)
+	if err != nil {
+		return err
+	}
+	if n < maxNotices { // whoever changes it more often was told of the first changes
+		if _, _, _, err := s.post(ctx, tx, mailed{kind: changeNotice, user: userID, email: former}); err != nil {
 			return err
 		}
 	}
+	return s.mailVerification(ctx, tx, userID, email)
+}
+
+// mailVerification has a link mailed that confirms an account's new address, once the unit of work is committed. Beyond
+// the bound on an account's mails none is mailed: the user can ask again later. Callers hold the lock on the user, or
+// have just made them.
+func (s *Service) mailVerification(ctx context.Context, tx *uow.Tx, userID uuid.UUID, email string) error {
 	n, err := s.asked(ctx, tx, verifyToken, userID)
 	if err != nil || n >= maxVerifies {
 		return err
@@ -331,7 +345,7 @@ func (s *Service) RequestEmailVerification(ctx context.Context) error {
 			return fmt.Errorf("lock an account: %w", err)
 		}
 		if err != nil || !u.active {
-			return sessionEnded()
+			return ended()
 		}
 		var (
 			email    string

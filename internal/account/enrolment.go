@@ -250,7 +250,7 @@ func lockOwn(ctx context.Context, tx *uow.Tx, p *authz.Principal) (u person, fam
 		err = tx.PG.QueryRow(ctx, `SELECT family_id FROM sessions WHERE id = $1 AND user_id = $2 AND kind = 'INTERACTIVE' AND revoked_at IS NULL`, p.SessionID, p.UserID).Scan(&family)
 	}
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && !u.active {
-		return person{}, uuid.Nil, errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
+		return person{}, uuid.Nil, ended()
 	}
 	if err != nil {
 		return person{}, uuid.Nil, fmt.Errorf("lock a login session: %w", err)

@@ -27,8 +27,9 @@ type ExchangeInput struct{ Provider, Code, Verifier, RedirectURI, Nonce string }
 // Why a sign-in with a provider was refused here, as the audit log has it; package oidc has the other reasons.
 const (
 	whyNoAccount  = "no_account"
-	whyUnverified = "unverified_email" // at the provider, or of the account
-	whyLinked     = "linked_elsewhere" // the account belongs to another identity
+	whyUnverified = "unverified_email"   // at the provider, or of the account
+	whyGuarded    = "second_factor_here" // the account has a second factor, which a link by address would go around
+	whyLinked     = "linked_elsewhere"   // the account belongs to another identity
 )
 
 // exchangeTries bounds how often a sign-in begins again because an account changed under it.
@@ -37,7 +38,7 @@ const exchangeTries = 4
 var errMoved = errors.New("the account changed while it was judged")
 
 // ExchangeOIDCCode opens a session for whoever signed in at a provider: for the account of that identity, for the one
-// it can be linked to (docs/adr/0006), or for a new one where the provider may make accounts. Roles that the provider
+// it can be linked to (docs/adr/0007), or for a new one where the provider may make accounts. Roles that the provider
 // manages are made to match its claims. Anyone may call it. A local second factor is not asked for here; stepUp gives
 // it. UNAUTHENTICATED for a grant that is not good and for a person without an account; BAD_USER_INPUT;
 // UPSTREAM_UNAVAILABLE when the provider does not answer. Audited as LOGIN_SUCCEEDED or LOGIN_FAILED, and as
@@ -189,6 +190,8 @@ func (s *Service) unlinked(ctx context.Context, f federation) (federation, error
 		f.why = whyUnverified
 	case linked:
 		f.why = whyLinked
+	case f.who.secondFact: // the provider's word alone would go around it
+		f.why = whyGuarded
 	}
 	if f.why != "" {
 		return f, nil

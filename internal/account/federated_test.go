@@ -153,6 +153,11 @@ func TestService_ExchangeOIDCCode_Link(t *testing.T) {
 			h.sql(t, `UPDATE users SET is_verified = FALSE WHERE id = $1`, s.User.ID)
 		}, ada(), "unverified_email")
 	})
+	t.Run("SecondFactorHere", func(t *testing.T) {
+		link(t, func(h *house, s account.Signed) {
+			h.sql(t, `UPDATE users SET totp_enabled_at = now(), totp_secret = '\x00' WHERE id = $1`, s.User.ID)
+		}, ada(), "second_factor_here")
+	})
 	t.Run("LinkedToAnotherSubject", func(t *testing.T) {
 		link(t, func(h *house, s account.Signed) {
 			h.sql(t, `UPDATE users SET oidc_issuer = $2, oidc_subject = 'ada-0' WHERE id = $1`, s.User.ID, h.idp.URL)
@@ -318,10 +323,11 @@ func TestService_ExchangeOIDCCode_Roles(t *testing.T) {
 	})
 }
 
-// TestService_ExchangeOIDCCode_SecondFactor: it is not asked for, and not given either.
+// TestService_ExchangeOIDCCode_SecondFactor: of an account that is linked it is not asked for, and not given either.
 func TestService_ExchangeOIDCCode_SecondFactor(t *testing.T) {
 	h := newHouse(t, nil)
 	s := h.verified(t, "ada", "analyst")
+	h.enter(t, ada())
 	h.sql(t, `UPDATE users SET totp_enabled_at = now(), totp_secret = 'x' WHERE id = $1`, s.User.ID)
 	require.Nil(t, h.enter(t, ada()).Session.MfaAt)
 }

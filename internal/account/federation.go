@@ -37,7 +37,7 @@ func (s *Service) settle(ctx context.Context, tx *uow.Tx, f federation) (person,
 		return u, nil // enter refuses it; nothing was written
 	}
 	var own, free bool
-	err = tx.PG.QueryRow(ctx, `SELECT oidc_issuer IS NOT DISTINCT FROM $2 AND oidc_subject IS NOT DISTINCT FROM $3, oidc_issuer IS NULL AND is_verified AND email = $4 FROM users WHERE id = $1`,
+	err = tx.PG.QueryRow(ctx, `SELECT oidc_issuer IS NOT DISTINCT FROM $2 AND oidc_subject IS NOT DISTINCT FROM $3, oidc_issuer IS NULL AND is_verified AND totp_enabled_at IS NULL AND email = $4 FROM users WHERE id = $1`,
 		u.id, f.id.Issuer, f.id.Subject, f.email).Scan(&own, &free)
 	if err != nil {
 		return person{}, fmt.Errorf("read an account's link: %w", err)

@@ -68,7 +68,7 @@ func (s *Service) Invite(ctx context.Context, email string, roles []string, expi
 	}
 	var inv Invitation
 	err = s.administer(ctx, deed{"inviteUser", "users", "write", "Invitation", uuid.Nil}, func(ctx context.Context, tx *uow.Tx, p *authz.Principal) (err error) {
-		if !slices.Equal(m.roles, []string{authz.DefaultRole}) {
+		if handsOutMore(m.roles) {
 			if err := s.sensitive(ctx, tx, "change_roles"); err != nil {
 				return err
 			}
@@ -196,23 +196,17 @@ func notInvited() error {
 	return errs.New(errs.Forbidden, "This needs a valid invitation for this e-mail address. Ask an administrator for a new one.")
 }
 
-// invitation locks the one of a token and gives it with the roles it gives. FORBIDDEN when there is none for the
-// address that stands, or when who made it may not give its roles any more.
+// invitation locks the one of a token and gives it with the roles it gives. Roles are locked first, then who made it,
+// then the invitation, as whoever changes a role does. FORBIDDEN when there is none for the address that stands, or when
+// who made it may not give its roles any more; CONFLICT when its roles change at this moment.
 func (s *Service) invitation(ctx context.Context, tx *uow.Tx, token, email string) (uuid.UUID, []heldRole, error) {
 	id, ok := s.parseMailed(inviteToken, token)
 	if !ok {
 		return id, nil, notInvited()
 	}
-	var (
-		names []string
-		by    uuid.UUID
-	)
-	err := tx.PG.QueryRow(ctx, `SELECT roles, invited_by FROM mailed_tokens WHERE `+standingInvitation+` AND id = $2 AND email = $3 FOR UPDATE`, s.now(), id, email).Scan(&names, &by)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return id, nil, notInvited()
-	}
+	names, by, err := s.openFor(ctx, tx, id, email, "")
 	if err != nil {
-		return id, nil, fmt.Errorf("read an invitation: %w", err)
+		return id, nil, err
 	}
 	roles, err := lockRoles(ctx, tx, `name = ANY($1) ORDER BY id FOR NO KEY UPDATE`, names)
 	if err != nil {
@@ -222,12 +216,31 @@ func (s *Service) invitation(ctx context.Context, tx *uow.Tx, token, email strin
 	if err != nil {
 		return id, nil, err
 	}
+	now, _, err := s.openFor(ctx, tx, id, email, " FOR UPDATE")
+	if err != nil {
+		return id, nil, err
+	}
+	if !slices.Equal(now, names) {
+		return id, nil, errs.New(errs.Conflict, "What this invitation gives is being changed at this moment. Try again.")
+	}
 	for _, r := range roles {
 		if slices.ContainsFunc(r.permits, func(p string) bool { return !inviter.Can(p) }) {
 			return id, nil, notInvited()
 		}
 	}
 	return id, roles, nil
+}
+
+// openFor reads the roles and the maker of an invitation that stands for an address. FORBIDDEN.
+func (s *Service) openFor(ctx context.Context, tx *uow.Tx, id uuid.UUID, email, lock string) (roles []string, by uuid.UUID, err error) {
+	err = tx.PG.QueryRow(ctx, `SELECT roles, invited_by FROM mailed_tokens WHERE `+standingInvitation+` AND id = $2 AND email = $3`+lock, s.now(), id, email).Scan(&roles, &by)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, by, notInvited()
+	}
+	if err != nil {
+		return nil, by, fmt.Errorf("read an invitation: %w", err)
+	}
+	return roles, by, nil
 }
 
 // invitedBy gives what an inviter may do at this moment and until commit. FORBIDDEN when they may not invite any more.

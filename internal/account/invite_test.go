@@ -3,6 +3,7 @@
 package account_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -62,11 +63,14 @@ func TestInvite(t *testing.T) {
 	s, err := r.asInvited("eve@example.org", tok)
 	require.NoError(t, err)
 	require.True(t, r.stands(t, s))
-	require.True(t, s.User.IsVerified)
+	require.False(t, s.User.IsVerified, "whoever invited has seen the token: it proves nothing of the mailbox")
 	require.ElementsMatch(t, union("steward", "auditor"), s.Principal.Permissions())
 	require.Equal(t, 1, r.audited(t, "USER_CREATED", `user_id = $1 AND details->>'invitation' = $2`, s.User.ID, inv.ID.String()))
 	require.Equal(t, 2, r.audited(t, "ROLE_ASSIGNED", `user_id = $1`, s.User.ID))
-	require.Empty(t, r.work(t), "there is nothing to confirm")
+	l = r.work(t)
+	require.Len(t, l, 1)
+	require.Equal(t, "eve@example.org", l[0].To)
+	require.NoError(t, r.VerifyEmail(laptop, token(t, l[0])))
 	list, err = r.Invitations(ctx)
 	require.NoError(t, err)
 	require.Empty(t, list)
@@ -315,7 +319,7 @@ func TestRegister_OpenWithInvitation(t *testing.T) {
 	s, err := r.asInvited("gina@example.org", r.invite(t, "gina@example.org", "auditor"))
 	require.NoError(t, err)
 	require.ElementsMatch(t, union("auditor"), s.Principal.Permissions())
-	require.True(t, s.User.IsVerified)
+	require.False(t, s.User.IsVerified)
 	_, err = r.asInvited("hugo@example.org", "cdsa_in_guess")
 	requireCode(t, errs.Forbidden, err)
 	s, err = r.asInvited("hugo@example.org", "")
@@ -326,4 +330,27 @@ func TestRegister_OpenWithInvitation(t *testing.T) {
 	r.remake(t)
 	_, err = r.asInvited("iris@example.org", tok)
 	requireCode(t, errs.Forbidden, err)
+}
+
+// TestRegister_InvitationLocks: a registration that waits for a role does not hold its invitation, which whoever changes
+// the role goes on to write.
+func TestRegister_InvitationLocks(t *testing.T) {
+	r := newInviteRig(t)
+	tok := r.invite(t, "eve@example.org", "auditor")
+	ctx := context.Background()
+	tx, err := r.DB.Pool.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(ctx) }()
+	_, err = tx.Exec(ctx, `SELECT FROM roles WHERE name = 'auditor' FOR UPDATE`)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { _, err := r.asInvited("eve@example.org", tok); done <- err }()
+	r.waiting(t)
+	_, err = tx.Exec(ctx, `UPDATE mailed_tokens SET roles = array_remove(roles, 'auditor') WHERE kind = 'INVITE'`)
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit(ctx))
+	requireCode(t, errs.Conflict, <-done)
+	s, err := r.asInvited("eve@example.org", tok)
+	require.NoError(t, err)
+	require.Empty(t, s.Principal.Permissions())
 }

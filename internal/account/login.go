@@ -30,20 +30,22 @@ const recordTimeout = 5 * time.Second
 // can have; RATE_LIMITED, for accounts that do not exist as well.
 func (s *Service) Login(ctx context.Context, in LoginInput) (Signed, error) {
 	ctx = anonymous(ctx)
-	if err := s.admit(ctx, in.Login); err != nil {
-		return Signed{}, err
-	}
 	who, err := s.find(ctx, in.Login)
 	if err != nil {
+		return Signed{}, err
+	}
+	if err := s.admitted(ctx, in.Login, who); err != nil { // before anything is hashed
 		return Signed{}, err
 	}
 	right, rehash, err := s.verify(ctx, in.Password, who.hash)
 	if err != nil {
 		return Signed{}, err
 	}
-	if err := s.admitted(ctx, in.Login, who); err != nil { // a pause may have begun while this one waited for its turn
+	done, err := s.turn(ctx, in.Login, who) // a pause may have begun while the password was hashed
+	if err != nil {
 		return Signed{}, err
 	}
+	defer done()
 	why := s.refusal(who, right)
 	var pr proof
 	if why == "" && who.secondFact {

@@ -201,3 +201,17 @@ func TestNew_Refuses(t *testing.T) {
 		require.Error(t, err, name)
 	}
 }
+
+// A failed sign-in is nobody's act, even after another one of the same operation had succeeded.
+func TestLogin_AfterAnotherInOneOperation(t *testing.T) {
+	r := newRig(t)
+	alice := r.user(t, "alice")
+	ctx := authz.WithSlot(laptop)
+	authz.SignIn(ctx, alice.Principal)
+	_, err := r.Login(ctx, account.LoginInput{Login: "nobody-at-all", Password: password})
+	requireCode(t, errs.Unauthenticated, err)
+	require.NoError(t, r.RequestPasswordReset(ctx, "nobody@example.org"))
+	require.Equal(t, 1, r.audited(t, "LOGIN_FAILED", `user_id IS NULL AND session_id IS NULL`))
+	require.Zero(t, r.audited(t, "LOGIN_FAILED", `user_id = $1`, alice.User.ID))
+	require.Equal(t, 1, r.audited(t, "PASSWORD_RESET_REQUESTED", `user_id IS NULL`))
+}

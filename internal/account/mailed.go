@@ -20,7 +20,7 @@ import (
 	"cdsa.dev/cdsa/internal/uow"
 )
 
-// mailedKind is a kind of token that is mailed. Its secret is stored nowhere: the token is a row's id with a code of
+// mailedKind is a kind of mail with a token. Its secret is stored nowhere: the token is a row's id with a code of
 // the server's key, so that a copy of the database opens nothing and the job that mails it holds an id only.
 type mailedKind struct {
 	name   string // in the table
@@ -35,6 +35,9 @@ var (
 	verifyToken = mailedKind{"VERIFY", "cdsa_ev_", 24 * time.Hour, mail.Verify, "/#verify="}
 	inviteToken = mailedKind{"INVITE", "cdsa_in_", 7 * 24 * time.Hour, mail.Invite, "/#invite="}
 
+	// changeNotice has no token: it tells a former address that the account has another one.
+	changeNotice = mailedKind{"NOTICE", "", 24 * time.Hour, mail.Notice, "/"}
+
 	mailedKinds = map[string]mailedKind{resetToken.name: resetToken, verifyToken.name: verifyToken, inviteToken.name: inviteToken}
 )
 
@@ -44,6 +47,7 @@ const (
 	mailWindow    = time.Hour
 	maxResets     = 3  // an account
 	maxVerifies   = 5  // an account
+	maxNotices    = 5  // an account
 	maxForNetwork = 30 // of any kind; requests at the same instant may pass it by a few
 )
 
@@ -144,9 +148,13 @@ func (s *Service) network(ctx context.Context, tx *uow.Tx) (key []byte, full boo
 	return key, n >= maxForNetwork, nil
 }
 
-// voidMailed takes back the tokens of a kind that an account has not used.
-func (s *Service) voidMailed(ctx context.Context, tx *uow.Tx, k mailedKind, user uuid.UUID) error {
-	_, err := tx.PG.Exec(ctx, `UPDATE mailed_tokens SET revoked_at = $3 WHERE user_id = $1 AND kind = $2 AND used_at IS NULL AND revoked_at IS NULL`, user, k.name, s.now())
+// voidMailed takes back the tokens of some kinds that an account has not used.
+func (s *Service) voidMailed(ctx context.Context, tx *uow.Tx, user uuid.UUID, kinds ...mailedKind) error {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.name
+	}
+	_, err := tx.PG.Exec(ctx, `UPDATE mailed_tokens SET revoked_at = $3 WHERE user_id = $1 AND kind = ANY($2) AND used_at IS NULL AND revoked_at IS NULL`, user, names, s.now())
 	if err != nil {
 		return fmt.Errorf("take links back: %w", err)
 	}
@@ -197,22 +205,25 @@ func (s *Service) SendMailed(ctx context.Context, id uuid.UUID) error {
 		return nil
 	}
 	var (
-		name, email string
-		expires     time.Time
+		name, email      string
+		created, expires time.Time
 	)
-	err := s.cfg.Pool.QueryRow(ctx, `SELECT kind, coalesce(email::text, ''), expires_at FROM mailed_tokens WHERE id = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > $2`, id, s.now()).
-		Scan(&name, &email, &expires)
+	err := s.cfg.Pool.QueryRow(ctx, `SELECT kind, coalesce(email::text, ''), created_at, expires_at FROM mailed_tokens WHERE id = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > $2`, id, s.now()).
+		Scan(&name, &email, &created, &expires)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read a mail to send: %w", err)
 	}
+	to := mail.Recipient{Address: email}
+	if name == changeNotice.name {
+		return s.send(ctx, changeNotice, id, to, "", created)
+	}
 	k, ok := mailedKinds[name]
 	if !ok {
 		return fmt.Errorf("a mail of the unknown kind %q", name)
 	}
-	to := mail.Recipient{Address: email}
 	if k.name != inviteToken.name {
 		a, err := s.addressee(ctx, s.cfg.Pool, k, id)
 		if errs.Is(err, errs.Expired) || err == nil && k.name == verifyToken.name && a.verified {
@@ -225,7 +236,11 @@ func (s *Service) SendMailed(ctx context.Context, id uuid.UUID) error {
 			to.Name = a.fullName
 		}
 	}
-	letter, err := mail.Letter(k.mail, id, to, s.cfg.Settings.PublicURL+k.link+s.mailedToken(k, id), expires)
+	return s.send(ctx, k, id, to, s.mailedToken(k, id), expires)
+}
+
+func (s *Service) send(ctx context.Context, k mailedKind, id uuid.UUID, to mail.Recipient, token string, at time.Time) error {
+	letter, err := mail.Letter(k.mail, id, to, s.cfg.Settings.PublicURL+k.link+token, at)
 	if err != nil {
 		return err
 	}

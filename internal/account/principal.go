@@ -59,7 +59,7 @@ func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*auth
 	now := s.now()
 	p, err := scanPrincipal(s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, s.cfg.Settings.MFARoles, now))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, errs.New(errs.Unauthenticated, "Your session has ended. Sign in again.")
+		return nil, ended()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load a principal: %w", err)
@@ -151,7 +151,7 @@ func (s *Service) UserHasRole(ctx context.Context, userID uuid.UUID, name string
 			return false, err
 		}
 	}
-	if len(name) > maxRoleName {
+	if noRoleName(name) {
 		return false, nil
 	}
 	var has bool

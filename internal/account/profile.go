@@ -44,7 +44,8 @@ func differs(to *string, from string) bool { return to != nil && *to != from }
 
 // UpdateUser changes a profile: one's own, at a login session and not with an API token, or with users:write another's.
 // One's own e-mail address needs one's password; another's address or username needs everything that they may do. A new
-// address is unverified, a link to confirm it is mailed to it, and links mailed before are void. Nothing happens when
+// address is unverified, a link to confirm it is mailed to it, a notice to the former one, and links mailed before are
+// void. Nothing happens when
 // nothing differs. UNAUTHENTICATED; FORBIDDEN; NOT_FOUND; BAD_USER_INPUT, for a wrong password too; CONFLICT when the
 // address or the username is taken; FAILED_PRECONDITION for an erased user, and for one's own address without a password
 // (an account of an OpenID Connect provider). Audited as USER_UPDATED with the names of the fields.
@@ -167,22 +168,11 @@ func (s *Service) update(ctx context.Context, tx *uow.Tx, u profile, in UpdateUs
 		return fmt.Errorf("change a user: %w", err)
 	}
 	if fields[0] == "email" {
-		if err := s.voidAllMailed(ctx, tx, u.id); err != nil {
-			return err
-		}
-		if err := s.mailVerification(ctx, tx, u.id, *in.Email); err != nil {
+		if err := s.mailChange(ctx, tx, u.id, u.email, *in.Email); err != nil {
 			return err
 		}
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionUserUpdated, Resource: "User", ResourceID: u.id, Details: map[string]any{"fields": fields, "own": own}})
-	return nil
-}
-
-// voidAllMailed voids the links that were mailed to a user and not used.
-func (s *Service) voidAllMailed(ctx context.Context, tx *uow.Tx, userID uuid.UUID) error {
-	if _, err := tx.PG.Exec(ctx, `UPDATE mailed_tokens SET revoked_at = $2 WHERE user_id = $1 AND used_at IS NULL AND revoked_at IS NULL`, userID, s.now()); err != nil {
-		return fmt.Errorf("void mailed links: %w", err)
-	}
 	return nil
 }
 
@@ -243,7 +233,7 @@ func (s *Service) deactivate(ctx context.Context, tx *uow.Tx, u profile) error {
 	if err != nil {
 		return err
 	}
-	if err := s.voidAllMailed(ctx, tx, u.id); err != nil {
+	if err := s.voidMailed(ctx, tx, u.id, resetToken, verifyToken); err != nil {
 		return err
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionUserDeactivated, Resource: "User", ResourceID: u.id, Details: map[string]any{"ended": count}})

@@ -4,6 +4,7 @@ package account_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/mail"
 	"cdsa.dev/cdsa/internal/testkit"
 	"cdsa.dev/cdsa/internal/uid"
 )
@@ -413,3 +415,39 @@ func TestRightsOfTheMoment(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// TestUpdateUser_Notice: the former address is told, whoever changed it and however fast it changes again.
+func TestUpdateUser_Notice(t *testing.T) {
+	r := newMailRig(t)
+	alice := r.user(t, "alice", "analyst")
+	as := testkit.As(alice.Principal)
+	_, err := r.UpdateUser(as, alice.User.ID, account.UpdateUserInput{Email: ptr("one@example.org"), Password: ptr(password)})
+	require.NoError(t, err)
+	_, err = r.UpdateUser(testkit.As(r.admin), alice.User.ID, account.UpdateUserInput{Email: ptr("two@example.org")})
+	require.NoError(t, err)
+	_, err = r.SetUserActive(testkit.As(r.admin), alice.User.ID, false)
+	require.NoError(t, err)
+	to := map[string]string{}
+	for _, m := range r.work(t) {
+		require.Equal(t, mail.Notice, m.Kind, "links that were sent before are void")
+		require.Empty(t, m.Name)
+		require.NotContains(t, m.Text, "cdsa_", "no token")
+		require.NotContains(t, m.Text, "#")
+		require.NotContains(t, m.Text, "EXTRA")
+		require.NotRegexp(t, `one@|two@|alice`, m.Text)
+		require.Contains(t, m.Text, "https://cdsa.example.org/\n")
+		to[m.To] = m.Subject
+	}
+	require.Equal(t, map[string]string{"alice@example.org": "Your e-mail address was changed", "one@example.org": "Your e-mail address was changed"}, to)
+}
+
+func TestUpdateUser_NoticesAreBounded(t *testing.T) {
+	r := newMailRig(t)
+	alice := r.user(t, "alice", "analyst")
+	for i := range 8 {
+		_, err := r.UpdateUser(testkit.As(r.admin), alice.User.ID, account.UpdateUserInput{Email: ptr(fmt.Sprintf("a%d@example.org", i))})
+		require.NoError(t, err)
+	}
+	require.Equal(t, 5, r.Count(t, `SELECT count(*) FROM mailed_tokens WHERE kind = 'NOTICE'`))
+	require.Equal(t, 1, r.Count(t, `SELECT count(*) FROM mailed_tokens WHERE kind = 'NOTICE' AND email = 'alice@example.org'`))
+}

@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -25,7 +24,8 @@ type RegisterInput struct {
 
 // Register makes an account and signs it in. Anyone may call it where registration is open; by invitation whoever has
 // an invitation for the address, which is then spent. It gives the roles of the invitation, or without one the default
-// role. A link that confirms the address is mailed, but to the invited, who came by such a link. FORBIDDEN where
+// role. A link that confirms the address is mailed, to the invited as well: who invited them has seen their invitation,
+// and could register with it in their place. FORBIDDEN where
 // registration is closed and, in one sentence and in one time whether there is such an account or invitation, for an
 // invitation that is missing, made up, used, void or for another address; BAD_USER_INPUT; CONFLICT when the e-mail
 // address or the username is taken, without saying which; RATE_LIMITED.
@@ -68,7 +68,6 @@ func (s *Service) register(ctx context.Context, tx *uow.Tx, n newcomer, invited 
 	)
 	if invited {
 		inv, roles, err = s.invitation(ctx, tx, token, n.email)
-		n.verified = true
 	} else {
 		roles, err = rolesByName(ctx, tx, []string{authz.DefaultRole}, "input")
 	}
@@ -81,11 +80,11 @@ func (s *Service) register(ctx context.Context, tx *uow.Tx, n newcomer, invited 
 	actor := audit.Entry{ActorID: n.id, ActorName: n.username}
 	if invited {
 		actor.Details = map[string]any{"invitation": inv}
-		err = s.accept(ctx, tx, inv, n.id)
-	} else {
-		err = s.mailNewcomer(ctx, tx, n.id, n.email)
+		if err := s.accept(ctx, tx, inv, n.id); err != nil {
+			return opened{}, err
+		}
 	}
-	if err != nil {
+	if err := s.mailNewcomer(ctx, tx, n.id, n.email); err != nil {
 		return opened{}, err
 	}
 	n.audit(tx, roles, actor)
@@ -105,7 +104,6 @@ type newcomer struct {
 	id                        uuid.UUID
 	email, username, fullName string
 	hash                      string
-	verified                  bool // the address is known to be theirs
 }
 
 func (s *Service) newcomer(ctx context.Context, email, username, password, fullName string) (newcomer, error) {
@@ -134,7 +132,7 @@ func (n newcomer) create(ctx context.Context, tx *uow.Tx, roles []heldRole) erro
 		ids[i] = r.id
 	}
 	err := tx.User.Create().SetID(n.id).SetEmail(n.email).SetUsername(n.username).SetFullName(n.fullName).
-		SetHashedPassword(n.hash).SetIsVerified(n.verified).AddRoleIDs(ids...).Exec(ctx)
+		SetHashedPassword(n.hash).AddRoleIDs(ids...).Exec(ctx)
 	if uow.IsDuplicate(err) {
 		return errs.Wrap(err, errs.Conflict, "This e-mail address or username is already in use. Choose another or sign in.")
 	}
@@ -180,7 +178,7 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 		return nil, err
 	}
 	err = s.administer(ctx, deed{"createUser", "users", "write", "User", uuid.Nil}, func(ctx context.Context, tx *uow.Tx, p *authz.Principal) error {
-		if !p.IsSystem() && slices.ContainsFunc(names, func(r string) bool { return r != authz.DefaultRole }) {
+		if !p.IsSystem() && handsOutMore(names) {
 			if err := s.sensitive(ctx, tx, "change_roles"); err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -35,10 +36,8 @@ type heldRole struct {
 // BAD_USER_INPUT on field for a name that no role has.
 func rolesByName(ctx context.Context, tx *uow.Tx, names []string, field string) ([]heldRole, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
-	for _, n := range names {
-		if len(n) > maxRoleName {
-			return nil, unknownRole(field)
-		}
+	if slices.ContainsFunc(names, noRoleName) {
+		return nil, unknownRole(field)
 	}
 	roles, err := lockRoles(ctx, tx, `name = ANY($1) ORDER BY id FOR NO KEY UPDATE`, names)
 	if err == nil && len(roles) != len(names) {
@@ -84,6 +83,9 @@ func lockRoles(ctx context.Context, tx *uow.Tx, which string, arg any) ([]heldRo
 	return roles, nil
 }
 
+// noRoleName says of what no role can be called, that the database need not be asked: it takes no NUL.
+func noRoleName(name string) bool { return len(name) > maxRoleName || strings.ContainsRune(name, 0) }
+
 func unknownRole(field string) error {
 	return errs.Input(field, "There is no role of that name. The query roles lists them.")
 }
@@ -102,6 +104,11 @@ func mayHandOut(tx *uow.Tx, p *authz.Principal, r heldRole) error {
 		tx.Audit(audit.Entry{Action: enum.AuditActionSuperuserBypassUsed, Resource: "Role", ResourceID: r.id, Details: map[string]any{"operation": "hand out a role"}})
 	}
 	return nil
+}
+
+// handsOutMore says whether a new account is to get other roles than the default one, which is a change of roles.
+func handsOutMore(names []string) bool {
+	return slices.ContainsFunc(names, func(r string) bool { return r != authz.DefaultRole })
 }
 
 // AssignRole gives a user a role, by its name; nothing happens when they have it. It needs roles:write, everything the

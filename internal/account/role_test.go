@@ -232,3 +232,25 @@ func TestLongPasswords_NotHashed(t *testing.T) {
 	_, err := r.CreateUser(ctx, account.CreateUserInput{Email: "a@example.org", Username: "abc", Password: password})
 	require.ErrorIs(t, err, context.Canceled, "a good one would be")
 }
+
+// TestNames_NUL: text that the database cannot hold is bad input, not a fault.
+func TestNames_NUL(t *testing.T) {
+	r := newRig(t)
+	alice := r.user(t, "alice", "analyst")
+	ctx := testkit.As(r.admin)
+	const nul = "a\x00b"
+	_, err := r.AssignRole(ctx, alice.User.ID, nul)
+	requireCode(t, errs.BadUserInput, err)
+	_, err = r.UnassignRole(ctx, alice.User.ID, nul)
+	requireCode(t, errs.BadUserInput, err)
+	_, _, err = r.Invite(ctx, "eve@example.org", []string{nul}, nil)
+	requireCode(t, errs.BadUserInput, err)
+	_, err = r.CreateUser(ctx, account.CreateUserInput{Email: "eve@example.org", Username: "eve", Password: freshPassword, Roles: []string{nul}})
+	requireCode(t, errs.BadUserInput, err)
+	has, err := r.UserHasRole(ctx, alice.User.ID, nul)
+	require.NoError(t, err)
+	require.False(t, has)
+	has, err = r.UserHasPermission(ctx, alice.User.ID, nul, nul)
+	require.NoError(t, err)
+	require.False(t, has)
+}

@@ -144,6 +144,9 @@ func (s *Service) updateRole(ctx context.Context, tx *uow.Tx, r heldRole, name, 
 		}
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionRoleUpdated, Resource: "Role", ResourceID: r.id, Details: map[string]any{"fields": fields}})
+	if differs(name, r.name) && slices.Contains(s.cfg.Settings.MFARoles, *name) {
+		return s.revoked(ctx, tx, r.id) // its holders have no rights any more until they have a second factor
+	}
 	return nil
 }
 

@@ -158,6 +158,14 @@ func TestUpdateRole(t *testing.T) {
 	require.Equal(t, "CONFIGURED", failure(t, errs.FailedPrecondition, err).State, "another name would be out of the setting's reach")
 	_, err = s.UpdateRole(admin, role.ID, nil, ptr("x"))
 	require.NoError(t, err)
+
+	strict.Settings.MFARoles = []string{"dusk"}
+	s, err = account.New(strict)
+	require.NoError(t, err)
+	require.False(t, r.wasRevoked(role.ID))
+	_, err = s.UpdateRole(admin, role.ID, ptr("dusk"), nil)
+	require.NoError(t, err)
+	require.True(t, r.wasRevoked(role.ID), "its holders must enrol now: what they have open ends")
 }
 
 // TestSeededRoles keep their names and are there for good.

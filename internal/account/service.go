@@ -139,8 +139,9 @@ func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Micro
 // asSystem is for reads and writes that come before there is a principal, and for those on one's own session.
 func asSystem(ctx context.Context) context.Context { return authz.With(ctx, authz.Authenticator) }
 
-// anonymous drops the caller's principal: who signs in is told by the credentials alone.
-func anonymous(ctx context.Context) context.Context { return authz.With(ctx, nil) }
+// anonymous drops the caller's principal, and that of a sign-in earlier in the operation: who signs in is told by the
+// credentials alone.
+func anonymous(ctx context.Context) context.Context { return authz.Anonymous(ctx) }
 
 // revoked writes down that the rights of users, login sessions or roles changed, and tells every replica after commit.
 // The row is what counts: a replica that hears nothing reads it within half a second (Watch).

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/testkit"
@@ -128,4 +129,31 @@ func TestSweep_LeavesLockedRows(t *testing.T) {
 	_, err = tx.Exec(ctx, `SELECT FROM users WHERE id = $1 FOR UPDATE`, s.User.ID)
 	require.NoError(t, err)
 	require.NoError(t, r.Sweep(ctx), "waits for no one")
+}
+
+// TestSessions_ClockBehind: what another replica, whose clock is ahead, cut off does not cut off what is opened after it.
+func TestSessions_ClockBehind(t *testing.T) {
+	r := newRig(t)
+	alice := r.user(t, "alice", "analyst")
+	r.pass(3 * time.Second)
+	changed, err := r.ChangePassword(as(alice), password, "another battery staple horse")
+	require.NoError(t, err)
+	r.pass(-3 * time.Second)
+	require.False(t, r.stands(t, alice))
+	s, err := r.Login(laptop, account.LoginInput{Login: "alice", Password: "another battery staple horse"})
+	require.NoError(t, err)
+	require.True(t, r.stands(t, s))
+	s, err = r.Refresh(laptop, s.RefreshToken)
+	require.NoError(t, err)
+	require.True(t, r.stands(t, s))
+	s, err = r.Refresh(laptop, changed.RefreshToken)
+	require.NoError(t, err)
+	require.True(t, r.stands(t, s))
+	token, row, err := r.CreateAPIToken(as(s), account.CreateAPITokenInput{
+		Name: "backup", Permissions: []string{"documents:read"}, ExpiresAt: r.config.Now().Add(time.Hour), Password: "another battery staple horse",
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, token)
+	_, err = r.LoadPrincipal(context.Background(), row.ID)
+	require.NoError(t, err)
 }

@@ -85,6 +85,10 @@ func (s *Service) ends(now, begun time.Time) time.Time {
 // open inserts a session with the given refresh token and signs its access token.
 func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refresh string, l link) (opened, error) {
 	now := s.now()
+	created, err := notBefore(ctx, tx, userID, now)
+	if err != nil {
+		return opened{}, err
+	}
 	ends := s.ends(now, l.begun)
 	access, jti, expires, err := s.cfg.Tokens.Issue(userID, l.id, now)
 	if err != nil {
@@ -98,13 +102,22 @@ func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refres
 		return opened{}, fmt.Errorf("a refresh token of this server: %w", err)
 	}
 	d := deviceOf(ctx)
-	err = tx.Session.Create().SetID(l.id).SetCreatedAt(now).SetUserID(userID).SetFamilyID(l.family).SetNillableMfaAt(l.mfaAt).
+	err = tx.Session.Create().SetID(l.id).SetCreatedAt(created).SetUserID(userID).SetFamilyID(l.family).SetNillableMfaAt(l.mfaAt).
 		SetToken(auth.HashTokenID(jti)).SetRefreshToken(hash).SetExpiresAt(ends).SetLastActivity(now).
 		SetNillableIPAddress(optional(d.ip)).SetNillableUserAgent(optional(d.userAgent)).Exec(asSystem(ctx))
 	if err != nil {
 		return opened{}, fmt.Errorf("open a login session: %w", err)
 	}
 	return opened{l.id, access, refresh, expires}, nil
+}
+
+// notBefore is now, or later when another replica, whose clock is ahead, cut off by a later time what was opened before:
+// a session that is opened after that stands.
+func notBefore(ctx context.Context, tx *uow.Tx, userID uuid.UUID, now time.Time) (at time.Time, err error) {
+	if err = tx.PG.QueryRow(ctx, `SELECT greatest($2, tokens_valid_after) FROM users WHERE id = $1`, userID, now).Scan(&at); err != nil {
+		return at, fmt.Errorf("read since when sessions stand: %w", err)
+	}
+	return at.UTC(), nil
 }
 
 // openFirst begins a new family; mfaAt is when a second factor was given. When the user has as many as they may, the

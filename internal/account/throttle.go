@@ -140,18 +140,29 @@ func (s *Service) forgottenBefore(now time.Time) time.Time {
 	return now.Add(-s.cfg.Settings.LockoutMax - remembered)
 }
 
-// admit refuses a sign-in while it is paused, before anything is hashed: RATE_LIMITED, in the same words and with the
-// same time for a name that no account has. The refusal is audited as RATE_LIMIT_EXCEEDED, once a minute.
-func (s *Service) admit(ctx context.Context, login string) error {
-	who, err := s.find(ctx, login)
-	if err != nil {
-		return err
+// guessTurns is in how many groups people wait for each other's guesses to be judged.
+const guessTurns = 256
+
+// turn lets one guess at an account at a time be judged on this replica: until done the next one waits, and is refused
+// when a pause has begun by then. Guesses that are sent at once must not all be judged before the first is counted.
+// RATE_LIMITED; ctx's error.
+func (s *Service) turn(ctx context.Context, login string, who person) (done func(), err error) {
+	turn := s.guesses[s.countersOf(ctx, login, who.id).subject[0]]
+	select {
+	case turn <- struct{}{}:
+		done = func() { <-turn }
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	return s.admitted(ctx, login, who)
+	if err := s.admitted(ctx, login, who); err != nil {
+		done()
+		return nil, err
+	}
+	return done, nil
 }
 
-// admitted is admit for a login whose account, if any, was found. Asked again once the password is hashed, it keeps
-// guesses that were sent at once from being judged after those before them began a pause.
+// admitted refuses a sign-in while it is paused: RATE_LIMITED, in the same words and with the same time for a name that
+// no account has. The refusal is audited as RATE_LIMIT_EXCEEDED, once a minute.
 func (s *Service) admitted(ctx context.Context, login string, who person) error {
 	now := s.now()
 	c := s.countersOf(ctx, login, who.id)

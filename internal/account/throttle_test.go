@@ -376,3 +376,43 @@ func TestLogin_Storm(t *testing.T) {
 		}
 	}
 }
+
+// TestGuesses_AtOnce: of guesses that are sent at the same instant no more are judged than one after the other.
+func TestGuesses_AtOnce(t *testing.T) {
+	const guesses = 30
+	for name, guess := range map[string]func(r *rig, x enrolled, wrongCode string) error{
+		"CodeAtLogin": func(r *rig, _ enrolled, code string) error {
+			_, err := r.Login(laptop, account.LoginInput{Login: "alice", Password: password, TOTPCode: code})
+			return err
+		},
+		"PasswordAgain": func(r *rig, x enrolled, _ string) error {
+			_, err := r.ChangePassword(as(x.Signed), wrong, "another battery staple horse")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			alice := r.enrol(t, r.user(t, "alice"))
+			r.steady(t, nil)
+			code := r.wrong(t, alice)
+			var (
+				wg              sync.WaitGroup
+				judged, refused atomic.Int32
+			)
+			for range guesses {
+				wg.Go(func() {
+					switch e, _ := errs.As(guess(r, alice, code)); {
+					case e == nil:
+					case e.Code == errs.RateLimited:
+						refused.Add(1)
+					default:
+						judged.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			require.EqualValues(t, 5, judged.Load())
+			require.EqualValues(t, guesses-5, refused.Load())
+		})
+	}
+}

@@ -108,7 +108,7 @@ func TestMail(t *testing.T) {
 		}
 	}
 	guest.ok(t, `{ viewer { isVerified roles { name } } }`, nil, &v)
-	require.True(t, v.Viewer.IsVerified)
+	require.False(t, v.Viewer.IsVerified)
 	require.Len(t, v.Viewer.Roles, 2)
 
 	spent = append(spent, verify, reset, token, x.email, email, "no.one.at.all")

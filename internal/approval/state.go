@@ -151,6 +151,9 @@ func (r Request) Count(factor SecondFactor, rights func(approver uuid.UUID) Righ
 	return t
 }
 
+// factorSkew is how far ahead of this replica's clock that of the one that took the second factor may be.
+const factorSkew = time.Minute
+
 // refuses says what is amiss with the second factor of an elevated approval, as it was when the decision was made:
 // MFA_REQUIRED for someone who had none where one is required, STEP_UP_REQUIRED for one that was not fresh; nil.
 func (f SecondFactor) refuses(d decision.Decision) *errs.Error {
@@ -159,7 +162,7 @@ func (f SecondFactor) refuses(d decision.Decision) *errs.Error {
 		return nil
 	case !d.Enrolled:
 		return errs.InState(errs.MFARequired, "ENROLLMENT", "Approving this is for people with a second factor; enrol one with enrollTotp and confirmTotp, then approve again.")
-	case d.MFAAt == nil || d.MFAAt.After(d.At) || d.At.Sub(*d.MFAAt) > f.Age:
+	case d.MFAAt == nil || d.MFAAt.Sub(d.At) > factorSkew || d.At.Sub(*d.MFAAt) > f.Age:
 		return errs.New(errs.StepUpRequired, "Approving this needs a second factor given within %s; call stepUp, then approve again.", f.Age)
 	}
 	return nil

@@ -199,7 +199,7 @@ func TestRequest_Count(t *testing.T) {
 	late := func(id uuid.UUID) decision.Decision { // has a second factor and did not give it
 		return decision.Decision{ApproverID: id, Approved: true, At: t0, Enrolled: true}
 	}
-	fresh, stale, future := mfa(10*time.Minute), mfa(10*time.Minute+1), mfa(-time.Second)
+	fresh, stale, ahead, future := mfa(10*time.Minute), mfa(10*time.Minute+1), mfa(-time.Minute), mfa(-time.Minute-1)
 	for name, c := range map[string]struct {
 		elevated bool
 		required int
@@ -219,6 +219,7 @@ func TestRequest_Count(t *testing.T) {
 		"ElevatedNoMFA":     {true, 2, []decision.Decision{yes(ann, fresh), yes(bob, nil)}, Tally{1, true, false, false}},
 		"ElevatedNotGiven":  {true, 2, []decision.Decision{yes(ann, fresh), late(bob)}, Tally{1, true, false, false}},
 		"ElevatedStale":     {true, 2, []decision.Decision{yes(ann, stale), yes(bob, fresh)}, Tally{1, false, false, false}},
+		"ElevatedAhead":     {true, 2, []decision.Decision{yes(ann, fresh), yes(bob, ahead)}, Tally{2, true, false, true}}, // another replica's clock
 		"ElevatedFuture":    {true, 2, []decision.Decision{yes(ann, fresh), yes(bob, future)}, Tally{1, true, false, false}},
 		"ElevatedLowOnly":   {true, 2, []decision.Decision{yes(bob, fresh), yes(eve, fresh)}, Tally{1, false, false, false}},
 	} {

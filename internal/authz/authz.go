@@ -148,6 +148,11 @@ func SignIn(ctx context.Context, p *Principal) {
 	}
 }
 
+// Anonymous drops the context's principal and the slot of one who signed in earlier in the operation.
+func Anonymous(ctx context.Context) context.Context {
+	return context.WithValue(With(ctx, nil), slotKey{}, (*slot)(nil))
+}
+
 // Signed gives the context's principal or UNAUTHENTICATED.
 func Signed(ctx context.Context) (*Principal, error) {
 	if p := From(ctx); p != nil {

@@ -35,6 +35,7 @@ const (
 	Reset  Kind = "reset"  // a link to set a new password
 	Verify Kind = "verify" // a link that confirms an address
 	Invite Kind = "invite" // an invitation to register
+	Notice Kind = "notice" // that an account has another address now, to the former one
 )
 
 // Message is a plain text to one person.

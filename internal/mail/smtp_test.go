@@ -88,11 +88,11 @@ func TestNewSMTP(t *testing.T) {
 
 func TestLetter(t *testing.T) {
 	until := time.Date(2026, 11, 27, 9, 30, 0, 0, time.UTC)
-	for _, k := range []mail.Kind{mail.Reset, mail.Verify, mail.Invite} {
+	for _, k := range []mail.Kind{mail.Reset, mail.Verify, mail.Invite, mail.Notice} {
 		m, err := mail.Letter(k, uuid.New(), mail.Recipient{Address: "otto@example.org", Name: "Otto"}, "https://cdsa.example.org/#x=y", until)
 		require.NoError(t, err)
 		require.Contains(t, m.Text, "\nhttps://cdsa.example.org/#x=y\n")
-		require.Contains(t, m.Text, "until 27 November 2026 09:30 UTC")
+		require.Regexp(t, "(until|since) 27 November 2026 09:30 UTC", m.Text)
 		require.NotContains(t, m.Text, "Otto")
 		require.NotContains(t, m.Text, "%!")
 	}

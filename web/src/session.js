@@ -122,7 +122,7 @@ async function refresh() {
   try {
     await authenticate('refreshSession', query, { token: current.refreshToken })
   } catch (error) {
-    if (error instanceof TypeError) throw error // the network: the session may still be good
+    if (error.code !== 'UNAUTHENTICATED') throw error // the network, or a busy server: the session may still be good
     hasEnded = true
     write(null)
     throw new Error('Your session has ended. Sign in again.', { cause: error })
