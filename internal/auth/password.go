@@ -101,7 +101,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer done()
-	enc, err := argon2id.CreateHash(password, &h.params)
+	var enc string
+	aside(func() { enc, err = argon2id.CreateHash(password, &h.params) })
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}
@@ -128,7 +129,8 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, reha
 		return false, false, err
 	}
 	defer done()
-	if ok, err = argon2id.ComparePasswordAndHash(password, encoded); err != nil {
+	aside(func() { ok, err = argon2id.ComparePasswordAndHash(password, encoded) })
+	if err != nil {
 		return false, false, errors.New("a stored password hash cannot be compared")
 	}
 	return ok, ok && h.weaker(p), nil
