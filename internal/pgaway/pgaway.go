@@ -22,7 +22,7 @@ func Unreachable(err error) bool {
 		}
 		return pg.Code == "25006" // read-only: a standby, for as long as a failover takes
 	}
-	var network net.Error
+	var network *net.OpError // net.Error is also what a full disk gives
 	return Unsent(err) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 

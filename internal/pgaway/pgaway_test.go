@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,6 +22,7 @@ func TestUnreachable(t *testing.T) {
 	}{
 		"Nil":          {},
 		"Other":        {err: errors.New("a fault")},
+		"DiskFull":     {err: syscall.ENOSPC},
 		"Refused":      {&net.OpError{Op: "dial", Err: errors.New("connection refused")}, true, false, true},
 		"Connect":      {&pgconn.ConnectError{}, true, true, true},
 		"Stale":        {driver.ErrBadConn, true, true, true},
