@@ -38,12 +38,12 @@ func newRequestID() string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	var id [26]byte
 	for i := 0; i < len(id); i += 13 {
-		bits := rand.Uint64() //nolint:gosec // not a secret
+		bits := rand.Uint64()
 		for j := range 12 {
 			id[i+j] = alphabet[bits&31]
 			bits >>= 5
 		}
-		id[i+12] = alphabet[rand.Uint32()&31] //nolint:gosec // likewise
+		id[i+12] = alphabet[rand.Uint32()&31] //nolint:gosec // not a secret
 	}
 	return string(id[:])
 }
