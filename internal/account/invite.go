@@ -227,6 +227,9 @@ func (s *Service) invitation(ctx context.Context, tx *uow.Tx, token, email strin
 		if slices.ContainsFunc(r.permits, func(p string) bool { return !inviter.Can(p) }) {
 			return id, nil, notInvited()
 		}
+		if slices.ContainsFunc(r.permits, func(p string) bool { return !inviter.Holds(p) }) {
+			tx.Audit(audit.Entry{Action: enum.AuditActionSuperuserBypassUsed, Resource: "Role", ResourceID: r.id, Details: map[string]any{"operation": "register by invitation", "userId": by}})
+		}
 	}
 	return id, roles, nil
 }

@@ -354,3 +354,15 @@ func TestRegister_InvitationLocks(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, s.Principal.Permissions())
 }
+
+// TestInvite_BySuperuser: the right that an invitation's roles are given by is judged again when it is used, and recorded
+// when it is a superuser's alone.
+func TestInvite_BySuperuser(t *testing.T) {
+	r := newInviteRig(t)
+	tok := r.invite(t, "eve@example.org", "steward")
+	r.sql(t, `UPDATE users SET is_superuser = TRUE WHERE id = $1`, r.admin.UserID)
+	r.sql(t, `DELETE FROM user_roles WHERE user_id = $1`, r.admin.UserID)
+	_, err := r.asInvited("eve@example.org", tok)
+	require.NoError(t, err)
+	require.Equal(t, 1, r.audited(t, "SUPERUSER_BYPASS_USED", `resource_type = 'Role' AND details->>'userId' = $1`, r.admin.UserID.String()))
+}

@@ -437,3 +437,48 @@ func TestDocumentEvents_Content(t *testing.T) {
 		}
 	}
 }
+
+// TestRole_Holders: whoever holds a role may know the role, not the list of all who hold it: that is the directory.
+func TestRole_Holders(t *testing.T) {
+	w := shared()
+	type page struct {
+		TotalCount int
+		Edges      []struct{ Node struct{ ID, Username string } }
+	}
+	type roles struct {
+		Viewer struct {
+			Roles []struct {
+				ID                 string
+				Users, Some, Count page
+			}
+		}
+	}
+	const all = `totalCount edges { node { id username } }`
+	x, admin := w.person(t, "analyst"), w.person(t, "admin")
+	var mine roles
+	x.ok(t, `{ viewer { roles { id users { `+all+` } some: users(first: 50, orderBy: {field: USERNAME, direction: ASC}) { `+all+` } count: users(where: {usernameContains: "a"}) { totalCount } } } }`, nil, &mine)
+	require.Len(t, mine.Viewer.Roles, 1)
+	r := mine.Viewer.Roles[0]
+	for what, p := range map[string]page{"all": r.Users, "some": r.Some} {
+		require.Equal(t, 1, p.TotalCount, what)
+		require.Len(t, p.Edges, 1, what)
+		require.Equal(t, x.id.String(), p.Edges[0].Node.ID, what)
+	}
+	require.LessOrEqual(t, r.Count.TotalCount, 1)
+	var one struct{ Node struct{ Users page } }
+	query := `{ node(id: "` + r.ID + `") { ... on Role { users(first: 50) { ` + all + ` } } } }`
+	x.ok(t, query, nil, &one)
+	require.Len(t, one.Node.Users.Edges, 1)
+	require.Equal(t, 1, one.Node.Users.TotalCount)
+	admin.ok(t, query, nil, &one)
+	require.Greater(t, one.Node.Users.TotalCount, 1, "users:read lists them")
+	acts := w.since(t)
+	root := w.person(t, "superuser")
+	root.ok(t, query, nil, &one)
+	require.Greater(t, one.Node.Users.TotalCount, 1)
+	entities := map[any]bool{}
+	for _, a := range of(acts(), "SUPERUSER_BYPASS_USED", root.id) {
+		entities[a.details["entity"]] = true
+	}
+	require.True(t, entities["User"], "a superuser's bypass is recorded: %v", entities)
+}

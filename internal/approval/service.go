@@ -133,6 +133,7 @@ func (s *Service) decide(ctx context.Context, id uuid.UUID, hash string, b ballo
 type matter struct {
 	x      *ent.ToolExecution
 	a      *ent.ToolApproval
+	t      *ent.Tool                      // with judge
 	people map[uuid.UUID]*authz.Principal // the approvers' and the requester's rights, with judge
 }
 
@@ -186,6 +187,7 @@ func (s *Service) judge(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pri
 	if err != nil {
 		return "", err
 	}
+	m.t = t
 	if !t.IsActive || t.Version != m.x.ToolVersion {
 		return enum.ToolReasonCodeToolChanged, errs.InState(errs.FailedPrecondition, string(m.a.State()), "The tool has changed since this was asked; the requester must ask again.")
 	}
@@ -230,6 +232,8 @@ func (s *Service) settle(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pr
 		if err := u.Exec(ctx); err != nil {
 			return err
 		}
+		m.noteDecisions(tx)
+		NoteCall(tx, m.people[m.a.UserID], m.t)
 		tx.Audit(audit.Entry{Action: enum.AuditActionApprovalDecisionRecorded, Resource: "ToolApproval", ResourceID: m.a.ID, ExecutionID: m.x.ID, Details: details})
 		Note(tx, m.x, m.a.ID, enum.AuditActionApprovalGranted, fact.Approved, details)
 		return Advance(ctx, tx, m.x, Change{To: enum.ToolExecutionStatusPending})

@@ -3,12 +3,17 @@ package approval
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/uow"
 )
 
 // people reads who is active and what their roles give, now: rights are never taken from what a token or a cache said
@@ -59,9 +64,50 @@ func rightsOf(loaded map[uuid.UUID]*authz.Principal) func(uuid.UUID) Rights {
 	}
 }
 
-// MayCall says whether p may call a tool that needs the permission besides tools:execute.
+// MayCall says whether p may call a tool that needs the permission besides tools:execute. Where it lets a call go on,
+// NoteCall belongs to the unit of work that does.
 func MayCall(p *authz.Principal, required *string) bool {
 	return p.Can("tools:execute") && (required == nil || *required == "" || p.Can(*required))
+}
+
+// NoteCall records that p, whose right to call the tool lets this unit of work go on, has it as a superuser alone.
+func NoteCall(tx *uow.Tx, p *authz.Principal, t *ent.Tool) {
+	needed := []string{"tools:execute"}
+	if t.RequiredPermission != nil {
+		needed = append(needed, *t.RequiredPermission)
+	}
+	noteBypass(tx, p, "Tool", t.ID, needed...)
+}
+
+// noteDecisions records whose approvals make up the quorum of a request as superusers' alone.
+func (m *matter) noteDecisions(tx *uow.Tx) {
+	elevated := false // by somebody's role
+	for _, d := range m.a.Decisions {
+		p := m.people[d.ApproverID]
+		elevated = elevated || p.Can("approvals:decide") && p.Holds("approvals:decide_elevated")
+	}
+	needed := []string{"approvals:decide"}
+	if m.a.RequiresElevatedApproval && !elevated {
+		needed = append(needed, "approvals:decide_elevated")
+	}
+	for _, d := range m.a.Decisions {
+		noteBypass(tx, m.people[d.ApproverID], "ToolApproval", m.a.ID, needed...)
+	}
+}
+
+// noteBypass records which of the permissions p has without holding them. p need not be who acts: a right is judged when
+// something is decided or begun, for everyone whose right it takes.
+func noteBypass(tx *uow.Tx, p *authz.Principal, entity string, id uuid.UUID, permissions ...string) {
+	var passed []string
+	for _, perm := range permissions {
+		if perm != "" && p.Can(perm) && !p.Holds(perm) && !slices.Contains(passed, perm) {
+			passed = append(passed, perm)
+		}
+	}
+	if len(passed) > 0 {
+		tx.Audit(audit.Entry{Action: enum.AuditActionSuperuserBypassUsed, Resource: entity, ResourceID: id,
+			Details: map[string]any{"entity": entity, "permissions": passed, "userId": p.UserID}})
+	}
 }
 
 // secondFactorOf says whether p has a second factor and when the login session last gave it; nil for never, and for a

@@ -7,21 +7,16 @@ package dispatch
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
-	"net"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cdsa.dev/cdsa/ent"
@@ -30,6 +25,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/event"
 	"cdsa.dev/cdsa/internal/fact"
+	"cdsa.dev/cdsa/internal/pgaway"
 	"cdsa.dev/cdsa/internal/realtime"
 )
 
@@ -108,7 +104,7 @@ func (d *Dispatcher) patiently(ctx context.Context, m event.Message, wait bool) 
 		if ctx.Err() != nil {
 			return e, false, ctx.Err()
 		}
-		switch away := away(err); {
+		switch away := pgaway.Momentary(err); {
 		case away && !wait:
 			return e, false, err
 		case !away:
@@ -131,23 +127,6 @@ func (d *Dispatcher) patiently(ctx context.Context, m event.Message, wait bool) 
 func kind(subject string) string {
 	k, _, _ := strings.Cut(subject, ".")
 	return k
-}
-
-// away says whether an error is of the way to the database, or of a server that starts, stops, is full or gave up a
-// transaction, and not of what was asked for.
-func away(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		switch pg.Code[:min(2, len(pg.Code))] {
-		case "08", "25", "40", "53", "55", "57", "58": // connection, read-only, rolled back, resources, busy, intervention, system
-			return true
-		}
-		return false
-	}
-	var connect *pgconn.ConnectError
-	var network net.Error
-	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
 }
 
 // Collector counts the events that were left out because their rows could not be read.

@@ -132,6 +132,14 @@ func (s *Service) store(ctx context.Context, p *authz.Principal, in Input, data 
 		if !ent.IsNotFound(err) {
 			return uuid.Nil, err
 		}
+		if perm := in.RequiredPermission; perm != nil { // a superuser hands out what they do not hold: it is recorded
+			switch may, err := authz.May(ctx, "Document", *perm); {
+			case err != nil:
+				return uuid.Nil, err
+			case !may:
+				return uuid.Nil, errs.New(errs.Forbidden, "Only a permission that you hold yourself can open a document.")
+			}
+		}
 		c := tx.Document.Create().SetTitle(in.Title).SetSource(in.Source).SetSourceType(in.SourceType).SetOriginal(data).SetContentHash(hash).
 			SetMetadata(in.Metadata).SetTags(in.Tags).SetFileType(in.ContentType).SetFileSize(int64(len(data))).SetUploadedBy(p.UserID).
 			SetIsPublic(in.IsPublic).SetNillableRequiredPermission(in.RequiredPermission).SetNillableSensitivity(in.Sensitivity).

@@ -174,6 +174,26 @@ func (*large) Seek(_ int64, whence int) (int64, error) {
 	return 0, nil
 }
 
+// TestService_Create_Superuser: whoever opens a document to a permission that they pass as a superuser is recorded.
+func TestService_Create_Superuser(t *testing.T) {
+	w := newWorld(t)
+	root := authz.NewUser(w.ann.UserID, "root", w.ann.SessionID, true, time.Now().Add(time.Hour), w.ann.Permissions()...)
+	passed := func() int {
+		return w.Count(t, `SELECT count(*) FROM audit_logs WHERE action = 'SUPERUSER_BYPASS_USED' AND user_id = $1 AND resource_type = 'Document'
+			AND details->'permissions' = '["metrics:read"]'`, root.UserID)
+	}
+	perm := "metrics:read"
+	in := Input{Title: "t", Content: "c", SourceType: enum.DocumentSourceTypeApi, RequiredPermission: &perm}
+	_, err := w.Create(authz.With(context.Background(), root), in)
+	require.NoError(t, err)
+	require.Equal(t, 1, passed())
+	perm = "chat:read" // which a role gives
+	in.Content = "d"
+	_, err = w.Create(authz.With(context.Background(), root), in)
+	require.NoError(t, err)
+	require.Zero(t, w.Count(t, `SELECT count(*) FROM audit_logs WHERE action = 'SUPERUSER_BYPASS_USED' AND details->'permissions' ? 'chat:read'`))
+}
+
 func TestService_Delete(t *testing.T) {
 	w := newWorld(t)
 	in := note("Leave", "Everyone has thirty days of leave a year.")

@@ -462,3 +462,46 @@ func TestAdvance_CompareAndSet(t *testing.T) {
 	})
 	requireCode(t, errs.IllegalTransition, err)
 }
+
+// TestSuperusers_Recorded: each time a superuser's right to call, or to decide, is one that no role gives them, that is in
+// the audit log, whoever's unit of work it decides in.
+func TestSuperusers_Recorded(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	root, ruth := h.superuser("root"), h.superuser("ruth")
+	passed := func(who *authz.Principal, entity string, permissions string) int {
+		return h.Count(t, `SELECT count(*) FROM audit_logs WHERE action = 'SUPERUSER_BYPASS_USED' AND details->>'userId' = $1
+			AND resource_type = $2 AND details->'permissions' = $3::jsonb`, who.UserID, entity, permissions)
+	}
+	x := h.request(root, input("special"))
+	const call = `["tools:execute", "metrics:read"]`
+	require.Equal(t, 1, passed(root, "Tool", call), "asked")
+	h.work()
+	h.mustBe(x.ID, enum.ToolExecutionStatusCompleted, "", "")
+	require.Equal(t, 2, passed(root, "Tool", call), "begun")
+
+	ann, carl := h.person("ann", "analyst"), h.person("carl", "approver")
+	h.enrol(root, ruth, carl)
+	for _, p := range []*authz.Principal{root, ruth, carl} {
+		h.signIn(p, time.Now())
+	}
+	const decide, elevated = `["approvals:decide"]`, `["approvals:decide", "approvals:decide_elevated"]`
+	_, a := h.asked(ann, input("critical"))
+	for i, p := range []*authz.Principal{root, ruth} {
+		require.Zero(t, passed(root, "ToolApproval", elevated), "%d", i)
+		_, err := h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "")
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, passed(root, "ToolApproval", elevated))
+	require.Equal(t, 1, passed(ruth, "ToolApproval", elevated))
+	in := input("critical")
+	in.Parameters["n"] = 2
+	_, a = h.asked(ann, in)
+	for _, p := range []*authz.Principal{root, carl} { // carl's role gives the higher permission: no bypass decides that
+		_, err := h.approvals.Approve(testkit.As(p), a.ID, a.ArgsHash, "")
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, passed(root, "ToolApproval", decide))
+	require.Zero(t, h.Count(t, `SELECT count(*) FROM audit_logs WHERE action = 'SUPERUSER_BYPASS_USED' AND details->>'userId' = ANY($1)`,
+		[]string{ann.UserID.String(), carl.UserID.String()}))
+}

@@ -240,6 +240,9 @@ func (s *Service) create(ctx context.Context, tx *uow.Tx, d *draft) (uuid.UUID, 
 		return uuid.Nil, err
 	}
 	delegate.Note(tx, d.p, delegate.Execution, x.ID)
+	if d.allowed {
+		approval.NoteCall(tx, d.p, d.t)
+	}
 	tx.Audit(requested(x, d))
 	approval.Publish(tx, x, step)
 	switch {

@@ -169,6 +169,7 @@ func (s *Service) start(ctx context.Context, tx *uow.Tx, w *work, a *ent.ToolApp
 		}
 		approval.Note(tx, w.x, a.ID, enum.AuditActionApprovalConsumed, fact.ApprovalConsumed, nil)
 	}
+	approval.NoteCall(tx, w.requester, w.t)
 	err := approval.Advance(ctx, tx, w.x, approval.Change{To: enum.ToolExecutionStatusRunning, Set: func(u *ent.ToolExecutionUpdate) {
 		u.SetStartedAt(at).Modify(func(u *sql.UpdateBuilder) { u.Set(toolexecution.FieldLeaseExpiresAt, s.leaseEnd()) })
 	}})

@@ -405,3 +405,14 @@ func BenchmarkHandler(b *testing.B) {
 		})
 	}
 }
+
+// TestNewRequestID: made-up ids are of the form that is taken from callers, and differ.
+func TestNewRequestID(t *testing.T) {
+	seen := map[string]bool{}
+	for range 10_000 {
+		id := newRequestID()
+		require.Regexp(t, `^[A-Z2-7]{26}$`, id)
+		require.False(t, seen[id])
+		seen[id] = true
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,27 @@ type metrics struct {
 	inFlight prometheus.Gauge
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	known    sync.Map // series to *routed: finding them by labels hashes and locks
+}
+
+// series is what tells the series of requests apart; all three are of few values.
+type series struct {
+	route, method string
+	class         int // the status's first digit
+}
+
+type routed struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
+}
+
+func (m *metrics) of(k series) *routed {
+	if r, ok := m.known.Load(k); ok {
+		return r.(*routed) //nolint:forcetypeassert // nothing else is stored
+	}
+	r := &routed{m.requests.WithLabelValues(k.route, k.method, strconv.Itoa(k.class)+"xx"), m.seconds.WithLabelValues(k.route)}
+	m.known.Store(k, r)
+	return r
 }
 
 func newMetrics(more []prometheus.Collector) *metrics {
@@ -43,9 +65,10 @@ func (m *metrics) observe(x *response, r *http.Request) {
 	if route == "" {
 		route = "none"
 	}
-	m.requests.WithLabelValues(route, methodLabel(r.Method), strconv.Itoa(x.status/100)+"xx").Inc()
+	in := m.of(series{route, methodLabel(r.Method), x.status / 100})
+	in.requests.Inc()
 	if !x.hijacked && !strings.HasPrefix(x.Header().Get("Content-Type"), "text/event-stream") {
-		m.seconds.WithLabelValues(route).Observe(time.Since(x.began).Seconds())
+		in.seconds.Observe(time.Since(x.began).Seconds())
 	}
 }
 

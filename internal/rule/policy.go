@@ -49,16 +49,37 @@ func (po policy) EvalQuery(ctx context.Context, q ent.Query) error {
 	if err != nil {
 		return err
 	}
-	scope := Visible(po.entity, p)
-	if scope.All() {
+	scope, through := Visible(po.entity, p), table[po.entity].through
+	if scope.All() && through == "" {
 		return nil
 	}
 	iq, err := intercept.NewQuery(q)
 	if err != nil {
 		return fmt.Errorf("policy of %s: %w", po.entity, err)
 	}
-	iq.WhereP(scope.Selector())
+	if !scope.All() {
+		iq.WhereP(scope.Selector())
+	}
+	if through != "" {
+		iq.WhereP(po.enumerated(ctx, through))
+	}
 	return nil
+}
+
+// enumerated narrows a query that comes through a join table to what may be fetched by id: nothing that the caller sees
+// names those rows.
+func (po policy) enumerated(ctx context.Context, through string) func(*sql.Selector) {
+	return func(sel *sql.Selector) {
+		if _, joined := sel.JoinedTableView(through); !joined {
+			return
+		}
+		p, err := JudgedByID(ctx, po.entity)
+		if err != nil {
+			sel.AddError(err)
+			return
+		}
+		Fetchable(po.entity, p).Selector()(sel)
+	}
 }
 
 type writeKey struct{}

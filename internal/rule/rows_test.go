@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/rule"
 	"cdsa.dev/cdsa/internal/uid"
@@ -244,12 +245,16 @@ func (w *world) pages(t *testing.T, ctx context.Context, q reflect.Value, want i
 func (w *world) overEdges(t *testing.T, x who, entity string, seen []uuid.UUID, truth links) {
 	t.Helper()
 	ctx := x.ctx()
-	visible := func(entity string, ids []uuid.UUID) []uuid.UUID {
+	visible := func(edge string, to linked) []uuid.UUID {
 		out := []uuid.UUID{}
-		for _, id := range ids {
-			if ok := w.visible(t, ctx, x, entity); slices.Contains(ok, id) {
-				out = append(out, id)
+		for _, id := range to.ids {
+			if ok := w.visible(t, ctx, x, to.entity); !slices.Contains(ok, id) {
+				continue
 			}
+			if p := authz.From(ctx); entity == "Role" && edge == "Users" && !p.Can("users:read") && id != p.UserID {
+				continue // a role names nobody: there its holders are as hard to come by as by id
+			}
+			out = append(out, id)
 		}
 		return out
 	}
@@ -258,7 +263,7 @@ func (w *world) overEdges(t *testing.T, x who, entity string, seen []uuid.UUID, 
 		for edge, q := range edges(t, c, id) {
 			got, err := call(q, "IDs", ctx)
 			require.NoError(t, err)
-			require.ElementsMatch(t, visible(row[edge].entity, row[edge].ids), got, "%s from %s %s over %s", x.name, entity, w.labels[id], edge)
+			require.ElementsMatch(t, visible(edge, row[edge]), got, "%s from %s %s over %s", x.name, entity, w.labels[id], edge)
 		}
 	}
 	var names []string
@@ -277,8 +282,7 @@ func (w *world) overEdges(t *testing.T, x who, entity string, seen []uuid.UUID, 
 			row := reflect.ValueOf(rows).Index(i).Elem()
 			id := row.FieldByName("ID").Interface().(uuid.UUID)
 			require.Contains(t, seen, id)
-			link := truth[entity][id][edge]
-			require.ElementsMatch(t, visible(link.entity, link.ids), loaded(row.FieldByName("Edges").FieldByName(edge)), "%s loads %s of %s %s", x.name, edge, entity, w.labels[id])
+			require.ElementsMatch(t, visible(edge, truth[entity][id][edge]), loaded(row.FieldByName("Edges").FieldByName(edge)), "%s loads %s of %s %s", x.name, edge, entity, w.labels[id])
 		}
 	}
 }

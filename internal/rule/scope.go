@@ -93,7 +93,13 @@ func (s Scope) SQL(alias string, first int) (string, []any) {
 		return "(TRUE)", nil
 	}
 	var b strings.Builder
-	var args []any
+	size, n := 2, 0
+	for i := range s.parts {
+		size += len(s.parts[i].expr) + 16
+		n += len(s.parts[i].args)
+	}
+	b.Grow(size)
+	args := make([]any, 0, n)
 	b.WriteByte('(')
 	for i := range s.parts {
 		if i > 0 {
@@ -107,8 +113,8 @@ func (s Scope) SQL(alias string, first int) (string, []any) {
 }
 
 func (x *part) write(b *strings.Builder, alias string, first int) {
-	walk(x.expr, func(lit string) { b.WriteString(lit) }, func(col string) { b.WriteString(alias + "." + col) },
-		func(i int) { b.WriteString("$" + strconv.Itoa(first+i)) })
+	walk(x.expr, func(lit string) { b.WriteString(lit) }, func(col string) { b.WriteString(alias); b.WriteByte('.'); b.WriteString(col) },
+		func(i int) { b.WriteByte('$'); b.WriteString(strconv.Itoa(first + i)) })
 }
 
 // Selector narrows an ent query to the scope.

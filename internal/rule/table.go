@@ -14,6 +14,7 @@ type entityRule struct {
 	read       func(p *authz.Principal) Scope
 	besides    func(p *authz.Principal) Scope // rows that are seen without needs; nil for none
 	fetch      func(p *authz.Principal) Scope // rows that may be fetched by id, where they are fewer than read's; nil: all of them
+	through    string                         // join table of an edge that lists rows which nothing seen names: fetch's alone are
 	watched    bool                           // that rows were read is itself recorded
 	create     []string                       // any of these permissions allows creation
 	write      []string                       // any of these allows change within change's rows
@@ -95,8 +96,9 @@ const (
 var table = map[string]entityRule{
 	"User": {
 		// Whoever may see a row that names a user may see that user's name; every other field is guarded one by one, and
-		// an account is fetched by its owner and by holders of users:read only.
-		needs: openTo, read: anyRow,
+		// an account is fetched by its owner and by holders of users:read only. A role names nobody: whoever holds it may
+		// know it, and would have the list of all who do.
+		needs: openTo, read: anyRow, through: "user_roles",
 		fetch: func(p *authz.Principal) Scope {
 			return or(when(p.UserID != uuid.Nil, where("is this user", "{id} = ?", p.UserID)), holding(p, "users:read", every("")))
 		},

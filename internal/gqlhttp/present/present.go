@@ -22,12 +22,14 @@ import (
 
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/pgaway"
 )
 
 const (
 	internalMessage  = "Something went wrong on the server. Quote the request id to its operator."
 	deadlineMessage  = "This took longer than the server allows. Ask for less, or try again."
 	cancelledMessage = "The request was cancelled before it was finished. Send it again."
+	awayMessage      = "The server cannot reach its database now. Try again in a few seconds."
 	maxLogged        = 300 // runes of a cause in the log
 )
 
@@ -55,8 +57,8 @@ func Wrap(err error) *gqlerror.Error {
 }
 
 // Presenter is the one place that decides what of an error a client may see: an *errs.Error as it is, the protocol's
-// own errors, a sentence for coercion, cancellation and deadlines, and for everything else INTERNAL_SERVER_ERROR with
-// the request id. The cause of that goes to log (nil: slog.Default) with quoted values and addresses taken out.
+// own errors, a sentence for coercion, cancellation, deadlines and a database that cannot be reached
+// (UPSTREAM_UNAVAILABLE), and for everything else INTERNAL_SERVER_ERROR with the request id. The cause of that goes to log (nil: slog.Default) with quoted values and addresses taken out.
 func Presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
 	return func(ctx context.Context, err error) *gqlerror.Error {
 		if err == nil {
@@ -108,8 +110,23 @@ func present(ctx context.Context, log *slog.Logger, err error, g *gqlerror.Error
 	if g != nil && g.Err != nil {
 		err = g.Err // its own text would add the path, and so the client's aliases
 	}
+	if pgaway.Unreachable(err) {
+		e := errs.Wrap(err, errs.UpstreamUnavailable, "%s", awayMessage)
+		e.Retryable = pgaway.Unsent(err) || !mutates(ctx) // else it may have been done, with the answer lost
+		logCause(ctx, log, e)
+		return render(ctx, e, g)
+	}
 	logInternal(ctx, log, err)
 	return render(ctx, errs.New(errs.Internal, internalMessage), g)
+}
+
+// mutates says whether what is being executed, if it is known, is a mutation.
+func mutates(ctx context.Context) bool {
+	if !graphql.HasOperationContext(ctx) {
+		return false
+	}
+	op := graphql.GetOperationContext(ctx).Operation
+	return op != nil && op.Operation == ast.Mutation
 }
 
 // foreign translates what gqlgen's and entgql's own code builds as finished errors.

@@ -3,13 +3,19 @@ package present
 import (
 	"bytes"
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
@@ -48,6 +54,27 @@ func TestPresenter_EveryCode(t *testing.T) {
 	}
 	require.Equal(t, len(errs.Table), bytes.Count(logs.Bytes(), []byte(`"cause":"cause"`)), "every hidden cause is logged once")
 	require.Nil(t, p(ctx, nil))
+}
+
+// TestPresenter_DatabaseAway: a restart of the database is not a fault of the server's; a write that may have been done is
+// not to be sent again.
+func TestPresenter_DatabaseAway(t *testing.T) {
+	var logs bytes.Buffer
+	p := Presenter(slog.New(slog.NewJSONHandler(&logs, nil)))
+	torn := fmt.Errorf("read: %w", io.ErrUnexpectedEOF)
+	for _, c := range []struct {
+		op        ast.Operation
+		err       error
+		retryable bool
+	}{{ast.Query, torn, true}, {ast.Mutation, torn, false}, {ast.Mutation, driver.ErrBadConn, true}, {ast.Query, &pgconn.PgError{Code: "57P01"}, true}} {
+		ctx := graphql.WithOperationContext(context.Background(), &graphql.OperationContext{Operation: &ast.OperationDefinition{Operation: c.op}})
+		g := p(ctx, gqlerror.WrapPath(ast.Path{ast.PathName("a")}, c.err))
+		require.Equal(t, "UPSTREAM_UNAVAILABLE", g.Extensions["code"])
+		require.Equal(t, c.retryable, g.Extensions["retryable"], "%s: %v", c.op, c.err)
+		require.Equal(t, awayMessage, g.Message)
+	}
+	require.NotContains(t, logs.String(), `"level":"ERROR"`)
+	require.Equal(t, "INTERNAL_SERVER_ERROR", p(context.Background(), &pgconn.PgError{Code: "42601"}).Extensions["code"])
 }
 
 func TestWrap(t *testing.T) {

@@ -63,7 +63,8 @@ var _ realtime.Sink = (*operation)(nil)
 
 func newOperation(c *conn, id string) *operation {
 	o := &operation{c: c, id: id, qid: wire.Quote(id)}
-	o.ctx, o.cancel = context.WithCancel(c.ctx)
+	// Not a child of the connection's for its end, which releases every operation: that would take a map of each connection.
+	o.ctx, o.cancel = context.WithCancel(context.WithoutCancel(c.ctx))
 	return o
 }
 
@@ -86,6 +87,7 @@ func (o *operation) run(params *graphql.RawParams) {
 	now := graphql.Now()
 	params.ReadTime = graphql.TraceTiming{Start: now, End: now}
 	oc, list := exec.CreateOperationContext(ctx, params)
+	shareText(oc)
 	ctx = graphql.WithOperationContext(ctx, oc)
 	if len(list) > 0 {
 		o.fail(exec.DispatchError(ctx, list))
@@ -106,6 +108,17 @@ func (o *operation) run(params *graphql.RawParams) {
 	if o.ended.Load() { // meanwhile; release saw no subscription
 		o.sub.Load().Leave()
 		o.c.s.sharing.leave(o.class.Swap(nil))
+	}
+}
+
+// shareText lets an operation that stays keep the text of the document, which the cache of documents has for all of its
+// kind, instead of its own copy.
+func shareText(oc *graphql.OperationContext) {
+	if oc == nil || oc.Operation == nil || oc.Operation.Position == nil || oc.Operation.Position.Src == nil {
+		return
+	}
+	if text := oc.Operation.Position.Src.Input; text == oc.RawQuery {
+		oc.RawQuery = text
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +60,9 @@ func (t eventStream) Supports(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return false
 	}
+	if !slices.ContainsFunc(r.Header["Accept"], mentionsStream) { // most requests; what follows takes longer than it looks
+		return false
+	}
 	stream, json := 0.0, 0.0
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		typ, params, err := mime.ParseMediaType(strings.TrimSpace(part))
@@ -79,6 +83,16 @@ func (t eventStream) Supports(r *http.Request) bool {
 		}
 	}
 	return stream > json
+}
+
+// mentionsStream says whether an Accept header has the type of event streams in it somewhere, in any case.
+func mentionsStream(accept string) bool {
+	for i := 0; i+len(typeEventStream) <= len(accept); i++ {
+		if accept[i]|0x20 == typeEventStream[0] && strings.EqualFold(accept[i:i+len(typeEventStream)], typeEventStream) {
+			return true
+		}
+	}
+	return false
 }
 
 // Do answers with a stream, or with JSON and a status where the request itself is wrong.

@@ -399,3 +399,12 @@ func TestSSE_ServerTimeouts(t *testing.T) {
 	got, _ := s.tick()
 	require.Equal(t, uint64(1), got.Seq)
 }
+
+func TestMentionsStream(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"": false, "*/*": false, "application/json": false, "text/event-strea": false, "text/event-stream": true,
+		"application/json, Text/EVENT-stream;q=0.5": true, "ttext/event-stream": true,
+	} {
+		require.Equal(t, want, mentionsStream(accept), accept)
+	}
+}

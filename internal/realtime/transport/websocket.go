@@ -21,8 +21,11 @@ import (
 
 const (
 	protocol = "graphql-transport-ws"
-	// readBuffer is all an idle connection keeps for reading.
-	readBuffer = 512 // bytes
+	// readBuffer is all an idle connection keeps for reading: a size of the allocator, and the least above what gorilla
+	// takes. What is longer is read past it.
+	readBuffer = 288 // bytes
+	// writeBuffer is for the handshake, and for gorilla's own control frames.
+	writeBuffer = 512 // bytes
 	// initMessage bounds what a peer can send before it is known.
 	initMessage = 64 << 10 // bytes
 
@@ -36,7 +39,7 @@ type webSocket struct{ s *Server }
 func (t webSocket) Supports(r *http.Request) bool { return websocket.IsWebSocketUpgrade(r) }
 
 var upgrader = websocket.Upgrader{
-	WriteBufferPool: &sync.Pool{}, WriteBufferSize: readBuffer,
+	WriteBufferPool: &sync.Pool{}, WriteBufferSize: writeBuffer,
 	Subprotocols: []string{protocol},
 	CheckOrigin:  func(*http.Request) bool { return true }, // judged before, with an answer a person can read
 }
