@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -12,6 +11,6 @@ func TestAccountInBrowser(t *testing.T) {
 	s := startServer(t)
 	with := s.settings()
 	with.Chromium, with.Pictures = browser(t), t.ArtifactDir()
-	with.Mails = filepath.Join(filepath.Dir(s.logFile), "data", "mail")
+	with.Mails = s.mails()
 	runClient(t, "account.mjs", 3*time.Minute, with, nil)
 }

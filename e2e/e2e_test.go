@@ -57,6 +57,14 @@ func TestBrowser(t *testing.T) {
 	runClient(t, "browser.mjs", 2*time.Minute, with, nil)
 }
 
+// TestIdentity does what people and administrators do with accounts, roles and tokens, by Apollo Client.
+func TestIdentity(t *testing.T) {
+	s := startServer(t)
+	with := s.settings()
+	with.Mails = s.mails()
+	runClient(t, "identity.mjs", 2*time.Minute, with, nil)
+}
+
 // TestSecondFactor enrols, signs in and steps up with codes of another implementation than the server's.
 func TestSecondFactor(t *testing.T) {
 	s := startServer(t, "CDSA_MFA_REQUIRED_FOR=change_roles")

@@ -31,6 +31,9 @@ type server struct {
 	done    chan struct{} // closed when cmd has ended
 }
 
+// mails is the folder that the server, a developer's, writes mails to.
+func (s *server) mails() string { return filepath.Join(filepath.Dir(s.logFile), "data", "mail") }
+
 // startServer runs the program on a free port with a data folder of its own. env comes on top: with DATABASE_URL and
 // NATS_URL it is a replica of others. The log is shown when the test fails, and never holds what is confidential.
 func startServer(t *testing.T, env ...string) *server {
