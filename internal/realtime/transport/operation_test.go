@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -256,11 +257,14 @@ func TestSlowConsumer_HardLimit(t *testing.T) {
 	c.subscribe("1", `subscription{ticks(topic:"a"){seq}}`)
 	f.subscribed(t, 1)
 	refused := `{"id":"` + strings.Repeat("x", 250) + `","type":"subscribe","payload":{"query":"{hello}"}}`
+	// Many frames in one write: the kernel throttles a flood of tiny segments.
+	frame := append([]byte{0x81, 0x80 | 126, byte(len(refused) >> 8), byte(len(refused)), 0, 0, 0, 0}, refused...)
+	flood, nc, open := bytes.Repeat(frame, 100), c.ws.NetConn(), true
 	until(t, "cut off", func() bool { // such answers have no soft limit
-		for range 100 {
-			if c.ws.WriteMessage(websocket.TextMessage, []byte(refused)) != nil {
-				break
-			}
+		if open {
+			require.NoError(t, nc.SetWriteDeadline(time.Now().Add(time.Second)))
+			_, err := nc.Write(flood)
+			open = err == nil
 		}
 		return f.rt.Stats().Peers == 0
 	})
