@@ -1,11 +1,10 @@
 // One's own account in a real browser: register, enrol a second factor, sign in with it, end another session, step up,
 // reset the password by mail, and come by invitation. What is secret stands in no address and is stored nowhere.
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as OTPAuth from 'otpauth'
 import { launch } from './chromium.mjs'
-import { login, main, patiently, refused, request, say, settings } from './lib.mjs'
+import { login, mailed as linkMailed, main, patiently, refused, request, say, settings } from './lib.mjs'
 
 const home = settings.url + '/'
 const ada = { email: 'ada@example.org', name: 'ada', password: 'the gulls of the harbour wall' }
@@ -83,19 +82,12 @@ async function code(totp) {
 }
 
 // mailed gives the link of the mail of a kind that somebody has got.
-const mailed = (kind, to) =>
-  patiently(async () => {
-    for (const name of (await readdir(settings.mails)).filter((name) => name.endsWith('.eml') && name.includes(`-${kind}-`))) {
-      const raw = await readFile(join(settings.mails, name), 'latin1')
-      const text = raw.replace(/=\r?\n/g, '').replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)))
-      const [, link, token] = new RegExp(`(http\\S+#${kind}=(\\S+))`).exec(text) ?? []
-      if (!link || !raw.includes(to)) continue
-      secrets.add(token)
-      assert.ok(link.startsWith(`${home}#`), link)
-      return link
-    }
-    throw new Error(`no ${kind} mail for ${to} yet`)
-  })
+const mailed = async (kind, to) => {
+  const { link, token } = await linkMailed(kind, to)
+  secrets.add(token)
+  assert.ok(link.startsWith(`${home}#`), link)
+  return link
+}
 
 const viewer = (token) => request(token, '{ viewer { username sessions(first: 10, where: { isActive: true }) { edges { node { isCurrent mfaAt } } } } }')
 

@@ -1,8 +1,6 @@
 // Accounts, roles, sessions, API tokens and mailed links by Apollo Client: what the browser and the second factor's
 // program do not do.
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { ApolloClient, HttpLink, InMemoryCache, gql } from '@apollo/client'
 import * as e2e from './lib.mjs'
 
@@ -30,16 +28,7 @@ const refused = (code) => (error) => {
 }
 
 /** mailed gives the token of the newest mail of a kind to somebody, once it is there. */
-const mailed = (kind, to) =>
-  e2e.patiently(async () => {
-    const names = (await readdir(settings.mails)).filter((name) => name.endsWith('.eml') && name.includes(`-${kind}-`))
-    for (const name of names.sort().reverse()) {
-      const raw = await readFile(join(settings.mails, name), 'latin1')
-      const text = raw.replace(/=\r?\n/g, '').replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)))
-      if (raw.includes(to)) return new RegExp(`#${kind}=(\\S+)`).exec(text)[1]
-    }
-    throw new Error(`no ${kind} mail for ${to} yet`)
-  })
+const mailed = async (kind, to) => (await e2e.mailed(kind, to)).token
 
 const fields = '{ accessToken refreshToken session { id isCurrent } user { id username } }'
 const signIn = (login, word) => client().mutate(`mutation ($in: LoginInput!) { login(input: $in) ${fields} }`, { in: { login, password: word } })

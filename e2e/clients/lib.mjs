@@ -1,6 +1,8 @@
 // What the client programs share: the conversation with the Go test that started them, GraphQL over fetch, events
 // collected from a subscription, and the rules every client of chatEvents relies on.
 import assert from 'node:assert/strict'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { createClient } from 'graphql-ws'
 import WebSocket from 'ws'
@@ -87,6 +89,19 @@ export async function colleague(admin, name, role) {
   })
   return login(name, password)
 }
+
+/** mailed gives the link of the newest mail of a kind that somebody has got, and its token, once it is there. */
+export const mailed = (kind, to) =>
+  patiently(async () => {
+    const names = (await readdir(settings.mails)).filter((name) => name.endsWith('.eml') && name.includes(`-${kind}-`))
+    for (const name of names.sort().reverse()) {
+      const raw = await readFile(join(settings.mails, name), 'latin1')
+      const text = raw.replace(/=\r?\n/g, '').replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)))
+      const [, link, token] = new RegExp(`(http\\S+#${kind}=(\\S+))`).exec(text) ?? []
+      if (link && raw.includes(to)) return { link, token }
+    }
+    throw new Error(`no ${kind} mail for ${to} yet`)
+  })
 
 export const refused = (code) => (error) => {
   assert.equal(error.code, code, error.message)
