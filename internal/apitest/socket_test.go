@@ -191,3 +191,35 @@ func (s *socket) closeCode(tb testing.TB) int {
 	}
 	panic("unreachable")
 }
+
+// Clients put the token where their library has them put it.
+func TestSocket_WhereTheTokenIs(t *testing.T) {
+	x := shared().root(t)
+	bearer := "Bearer " + x.token
+	const signedIn, anonymous = "OK", "UNAUTHENTICATED"
+	for name, c := range map[string]struct {
+		payload any
+		outcome string // of a subscription for people who are signed in; none when the connection is refused
+	}{
+		"Authorization":   {map[string]any{"Authorization": bearer}, signedIn},
+		"LowerCase":       {map[string]any{"authorization": bearer}, signedIn},
+		"Headers":         {map[string]any{"headers": map[string]any{"authorization": bearer}}, signedIn},
+		"Null":            {map[string]any{"Authorization": nil}, anonymous},
+		"None":            {map[string]any{"token": bearer}, anonymous},
+		"HeadersNoObject": {map[string]any{"headers": bearer}, anonymous},
+		"Two":             {map[string]any{"Authorization": bearer, "authorization": bearer}, ""},
+		"TwoPlaces":       {map[string]any{"Authorization": bearer, "headers": map[string]any{"Authorization": bearer}}, ""},
+		"NoText":          {map[string]any{"authorization": 1}, ""},
+		"NoBearer":        {map[string]any{"headers": map[string]any{"Authorization": x.token}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := x.open(t)
+			s.write(t, map[string]any{"type": "connection_init", "payload": c.payload})
+			if c.outcome == "" {
+				require.Equal(t, 4403, s.closeCode(t))
+				return
+			}
+			require.Equal(t, c.outcome, s.subscribe(t, `{ chatSessions(first: 1) { totalCount } }`, nil).outcome(t))
+		})
+	}
+}

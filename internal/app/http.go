@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -51,16 +52,11 @@ func (a *App) openHTTP(version string) error {
 
 // initSocket judges connection_init: the same principal as over HTTP.
 func (a *App) initSocket(ctx context.Context, payload map[string]any) (context.Context, *authz.Principal, error) {
-	var value string
-	v, present := payload["Authorization"]
-	if present && v != nil {
-		s, ok := v.(string)
-		if !ok {
-			return ctx, nil, errs.New(errs.Unauthenticated, "Authorization must be a text: Bearer and the access token.")
-		}
-		value = s
+	value, present, err := authorization(payload)
+	if err != nil {
+		return ctx, nil, err
 	}
-	token, err := auth.ParseBearer(value, present && v != nil)
+	token, err := auth.ParseBearer(value, present)
 	if err != nil {
 		return ctx, nil, err
 	}
@@ -72,4 +68,23 @@ func (a *App) initSocket(ctx context.Context, payload map[string]any) (context.C
 		ctx = authz.With(ctx, p)
 	}
 	return ctx, p, nil
+}
+
+// authorization finds the token where clients put it: as Authorization, in any spelling of case, of the payload or of
+// its headers. Two of them are as good as a wrong one.
+func authorization(payload map[string]any) (value string, present bool, err error) {
+	headers, _ := payload["headers"].(map[string]any)
+	for _, from := range []map[string]any{payload, headers} {
+		for k, v := range from {
+			if !strings.EqualFold(k, "Authorization") || v == nil {
+				continue
+			}
+			s, ok := v.(string)
+			if !ok || present {
+				return "", false, errs.New(errs.Unauthenticated, "connection_init must have one Authorization, a text: Bearer and the access token.")
+			}
+			value, present = s, true
+		}
+	}
+	return value, present, nil
 }

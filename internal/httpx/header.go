@@ -5,9 +5,14 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"cdsa.dev/cdsa/internal/errs"
 )
+
+// allowedHeaders are what the server reads, and what Apollo Client and tracers send unasked.
+const allowedHeaders = "Authorization, Content-Type, Accept, X-Request-Id, Last-Event-ID, GraphQL-Require-Preflight, Apollo-Require-Preflight, " +
+	"Apollographql-Client-Name, Apollographql-Client-Version, X-Apollo-Operation-Name, Traceparent, Tracestate, Baggage"
 
 type header struct{ key, value string }
 
@@ -71,6 +76,7 @@ func (h *Handler) cors(next http.Handler) http.Handler {
 		hd.Add("Vary", "Origin")
 		origin := r.Header.Get("Origin")
 		if !h.origins.Allows(r) {
+			h.noteOrigin(r)
 			Refuse(w, r, errs.New(errs.Forbidden, "Pages of this origin may not call the server. Its operator can allow them by CDSA_ALLOWED_ORIGINS."))
 			return
 		}
@@ -81,13 +87,23 @@ func (h *Handler) cors(next http.Handler) http.Handler {
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			hd.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 			hd.Set("Access-Control-Allow-Methods", "GET, POST")
-			hd.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, X-Request-Id, Last-Event-ID, GraphQL-Require-Preflight, Apollo-Require-Preflight")
+			hd.Set("Access-Control-Allow-Headers", allowedHeaders)
 			hd.Set("Access-Control-Max-Age", "600")
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// noteOrigin tells the operator what a browser hides from the page's author, once a minute at most.
+func (h *Handler) noteOrigin(r *http.Request) {
+	now, last := time.Now().Unix(), h.originNoted.Load()
+	if now-last < 60 || !h.originNoted.CompareAndSwap(last, now) {
+		return
+	}
+	origin := r.Header.Get("Origin")
+	h.cfg.Logger.WarnContext(r.Context(), "a page of an origin that CDSA_ALLOWED_ORIGINS does not list was refused", "origin", origin[:min(len(origin), 200)])
 }
 
 func isMultipart(r *http.Request) bool {

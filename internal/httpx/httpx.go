@@ -54,6 +54,8 @@ type Handler struct {
 	metrics  *metrics
 	ready    *readiness
 	draining atomic.Bool
+
+	originNoted atomic.Int64 // Unix time
 }
 
 // New wires the routes.

@@ -307,7 +307,7 @@ func TestHandler_Headers(t *testing.T) {
 }
 
 func TestHandler_CORS(t *testing.T) {
-	h, _ := handler(t, func(c *Config) { c.AllowedOrigins = []string{"https://app.example"} })
+	h, log := handler(t, func(c *Config) { c.AllowedOrigins = []string{"https://app.example"} })
 	for name, c := range map[string]struct {
 		method, origin string
 		preflight      bool
@@ -342,7 +342,9 @@ func TestHandler_CORS(t *testing.T) {
 			require.Empty(t, rec.Header().Get("Access-Control-Allow-Credentials"))
 			require.Contains(t, rec.Header().Values("Vary"), "Origin")
 			if c.status == 204 {
-				require.Contains(t, rec.Header().Get("Access-Control-Allow-Headers"), "Authorization")
+				for _, sent := range []string{"Authorization", "Apollo-Require-Preflight", "Apollographql-Client-Name", "Traceparent"} {
+					require.Contains(t, rec.Header().Get("Access-Control-Allow-Headers"), sent)
+				}
 			}
 		})
 	}
@@ -351,6 +353,7 @@ func TestHandler_CORS(t *testing.T) {
 	rec := serve(h, request("POST", "/graphql", "Origin", "https://app.example", "Authorization", "Bearer x"))
 	require.Equal(t, 401, rec.Code)
 	require.Equal(t, "https://app.example", rec.Header().Get("Access-Control-Allow-Origin"), "the page may read why")
+	require.Equal(t, 1, strings.Count(log.String(), "CDSA_ALLOWED_ORIGINS"), "the operator is told, and not each time")
 }
 
 func TestNew_Refuses(t *testing.T) {
