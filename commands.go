@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/term"
+
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/app"
 	"cdsa.dev/cdsa/migrate"
@@ -84,10 +86,9 @@ type userCreate struct {
 }
 
 func (c userCreate) Run(ctx context.Context) (err error) {
-	fmt.Fprint(os.Stderr, "password: ")
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil && line == "" {
-		return errors.New("no password on standard input")
+	password, err := readPassword()
+	if err != nil {
+		return err
 	}
 	cfg, log, err := settings()
 	if err != nil {
@@ -98,12 +99,30 @@ func (c userCreate) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close(context.WithoutCancel(ctx))) }()
-	id, err := a.CreateUser(ctx, account.CreateUserInput{Email: c.Email, Username: c.Username, FullName: c.FullName, Password: strings.TrimRight(line, "\r\n"), Roles: c.Role})
+	id, err := a.CreateUser(ctx, account.CreateUserInput{Email: c.Email, Username: c.Username, FullName: c.FullName, Password: password, Roles: c.Role})
 	if err != nil {
 		return err
 	}
 	fmt.Println(id)
 	return nil
+}
+
+// readPassword takes a line of standard input; of a terminal without showing it.
+func readPassword() (string, error) {
+	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
+		fmt.Fprint(os.Stderr, "password: ")
+		b, err := term.ReadPassword(fd)
+		fmt.Fprintln(os.Stderr)
+		if err != nil {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		return string(b), nil
+	}
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && line == "" {
+		return "", errors.New("no password on standard input")
+	}
+	return strings.TrimRight(line, "\r\n"), nil
 }
 
 type keysCmd struct {

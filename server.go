@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -30,7 +31,7 @@ type cli struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	k := kong.Parse(&cli{}, kong.Name("cdsa"), kong.Description("CDSA, the Confidential Data Steward Agent. Settings come from the environment: docs/config.md."), kong.BindTo(ctx, (*context.Context)(nil)))
+	k := kong.Parse(&cli{}, kong.Name("cdsa"), kong.Description("CDSA, the Confidential Data Steward Agent. Settings come from the environment: docs/config.md."), kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err := k.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "cdsa:", err)
 		os.Exit(1)
@@ -44,9 +45,9 @@ func (serveCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", cfg.Server.ListenAddr) // before the database: a taken port is known at once
+	ln, err := listen(cfg, os.Getenv("CDSA_LISTEN_ADDR") != "") // before the database: a taken port is known at once
 	if err != nil {
-		return fmt.Errorf("cannot listen: %w; choose another address with CDSA_LISTEN_ADDR", err)
+		return err
 	}
 	defer ln.Close()
 	a, err := app.New(ctx, cfg, version, log)
@@ -56,6 +57,29 @@ func (serveCmd) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.Close(context.WithoutCancel(ctx))) }()
 	welcome(a, ln.Addr())
 	return a.Run(ctx, ln)
+}
+
+// maxPorts bounds the search for a free one.
+const maxPorts = 20
+
+// listen takes the address. In development, where nobody chose it and another program has it, the next free port will
+// do, so that two checkouts run side by side.
+func listen(cfg *config.Config, chosen bool) (net.Listener, error) {
+	ln, err := net.Listen("tcp", cfg.Server.ListenAddr)
+	if err == nil {
+		return ln, nil
+	}
+	if errors.Is(err, syscall.EADDRINUSE) && !chosen && !cfg.InProduction() {
+		at := netip.MustParseAddrPort(cfg.Server.ListenAddr) // the default
+		for port := at.Port() + 1; port <= at.Port()+maxPorts; port++ {
+			next := netip.AddrPortFrom(at.Addr(), port).String()
+			if ln, err := net.Listen("tcp", next); err == nil {
+				cfg.ListenOn(next)
+				return ln, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("cannot listen: %w; choose another address with CDSA_LISTEN_ADDR", err)
 }
 
 func settings() (*config.Config, *slog.Logger, error) {

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,14 +15,17 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/nats-io/nats.go"
 	pgxvec "github.com/pgvector/pgvector-go/pgx"
 	"github.com/riverqueue/river"
 
@@ -105,6 +109,9 @@ func (a *App) openDatabase(ctx context.Context) error {
 		return err
 	}
 	n, err := migrate.Up(ctx, a.urls.owner)
+	if refused := (*pgconn.ConnectError)(nil); errors.As(err, &refused) {
+		return fmt.Errorf("%w; see that PostgreSQL runs where DATABASE_URL (and CDSA_MIGRATE_URL, if set) point", err)
+	}
 	if err != nil {
 		return fmt.Errorf("migrate the database: %w", err)
 	}
@@ -139,6 +146,9 @@ func (a *App) findDatabase(ctx context.Context) error {
 		return nil
 	}
 	c, err := pglocal.Start(ctx, pglocal.Config{Dir: filepath.Join(a.cfg.Server.DataDir, "postgres"), BinDir: a.cfg.Database.PGBin, Logger: a.log})
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("start the private database: %w; choose another folder with CDSA_DATA_DIR", err)
+	}
 	if err != nil {
 		return fmt.Errorf("start the private database: %w", err)
 	}
@@ -180,6 +190,9 @@ func (a *App) openBus(ctx context.Context) error {
 	a.bus, err = event.Open(ctx, event.Config{
 		URL: b.URL.Reveal(), StoreDir: filepath.Join(a.cfg.Server.DataDir, "nats"), Key: key, Replicas: b.Replicas, MaxAge: b.MaxAge, Logger: a.log,
 	})
+	if errors.Is(err, nats.ErrNoServers) {
+		return fmt.Errorf("open the event bus: %w; see that NATS runs where NATS_URL points", err)
+	}
 	if err != nil {
 		return fmt.Errorf("open the event bus: %w", err)
 	}

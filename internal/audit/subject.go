@@ -56,7 +56,7 @@ func (s *subjects) key(ctx context.Context, subject uuid.UUID, create bool) (cip
 	}
 	raw, err := s.kek.Open(nil, nil, wrapped, subject[:])
 	if err != nil {
-		return nil, fmt.Errorf("a subject key does not open under this server's master key: %w", err)
+		return nil, fmt.Errorf("a subject key does not open under this server's CDSA_AUDIT_KEY (in dev keys/audit.key of the data folder), which must be the one it was made under: %w", err)
 	}
 	if a, err = newGCM(raw); err != nil {
 		return nil, err

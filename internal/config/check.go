@@ -170,9 +170,19 @@ func (l *loader) mail(c *Config) {
 		l.problem("CDSA_SMTP_USERNAME and CDSA_SMTP_PASSWORD go together.")
 	}
 	if m.PublicURL == "" {
-		m.PublicURL = "http://" + reachable(c.Server.ListenAddr)
+		m.PublicURL = publicURL(c.Server.ListenAddr)
 	}
 }
+
+// ListenOn moves the server to another address, and with it the public one unless that was chosen.
+func (c *Config) ListenOn(addr string) {
+	if c.Mail.PublicURL == publicURL(c.Server.ListenAddr) {
+		c.Mail.PublicURL = publicURL(addr)
+	}
+	c.Server.ListenAddr = addr
+}
+
+func publicURL(listen string) string { return "http://" + reachable(listen) }
 
 // reachable is a listen address as a client on this machine dials it.
 func reachable(listen string) string {

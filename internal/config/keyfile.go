@@ -62,7 +62,9 @@ func (c *Config) IdentityKey() ([]byte, error) {
 func (c *Config) BusKey() ([]byte, error) { return c.randomKey(c.Keys.Bus, "bus.key", 32) }
 
 func (c *Config) randomKey(given Secret, name string, size int) ([]byte, error) {
+	what := name
 	if !given.IsSet() {
+		what = filepath.Join(c.Server.DataDir, "keys", name)
 		text, err := c.generated(name, func() ([]byte, error) {
 			b := make([]byte, size)
 			if _, err := rand.Read(b); err != nil {
@@ -77,7 +79,7 @@ func (c *Config) randomKey(given Secret, name string, size int) ([]byte, error) 
 	}
 	b, err := given.Key()
 	if err != nil || len(b) != size {
-		return nil, fmt.Errorf("the key %s is not %d bytes in base64", name, size)
+		return nil, fmt.Errorf("the key %s is not %d bytes in base64: put the former one back; what it protects opens with no other", what, size)
 	}
 	return b, nil
 }
@@ -99,7 +101,7 @@ func KeyFile(dir, name string, generate func() ([]byte, error)) ([]byte, error) 
 		return b, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the key folder: %w", err)
+		return nil, fmt.Errorf("make the key folder: %w; choose another place with CDSA_DATA_DIR", err)
 	}
 	if b, err = generate(); err != nil {
 		return nil, fmt.Errorf("make the key %s: %w", name, err)

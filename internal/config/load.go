@@ -121,7 +121,7 @@ func (l *loader) refuseUnknown(fields []field, environ []string) {
 		if !strings.HasPrefix(name, prefix) || known[name] {
 			continue
 		}
-		best, distance := "", 4
+		best, distance := "", min(4, (len(name)-len(prefix)+1)/2) // a short name is near to everything
 		for k := range known {
 			if d := levenshtein.ComputeDistance(name, k); d < distance || d == distance && k < best {
 				best, distance = k, d

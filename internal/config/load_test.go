@@ -93,6 +93,7 @@ func TestLoad_Refuses(t *testing.T) {
 		env  []string
 		want string
 	}{
+		"NoTypo":            {[]string{"CDSA_FOO=1"}, "CDSA_FOO is not a setting"},
 		"Typo":              {[]string{"CDSA_LISTEN_ADDRESS=:1"}, "did you mean CDSA_LISTEN_ADDR?"},
 		"Unknown":           {[]string{"CDSA_SOMETHING_ELSE_ENTIRELY=1"}, "is not a setting; docs/config.md"},
 		"UnknownEmpty":      {[]string{"CDSA_SOMETHING_ELSE_ENTIRELY="}, "is not a setting"},

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -141,6 +142,11 @@ func (c *Cluster) URL(role, database string) string {
 	u.RawQuery = url.Values{"host": {c.places.dial}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()
 	return u.String()
 }
+
+// dialable says whether a socket folder can stand in a connection string: a
+// comma parts two hosts, and a space becomes a plus sign that libpq and pgx
+// do not read back.
+func dialable(path string) bool { return !strings.ContainsAny(path, " ,") }
 
 // Done is closed when postgres has ended, asked or not.
 func (c *Cluster) Done() <-chan struct{} { return c.proc.done }

@@ -167,8 +167,17 @@ func TestStart_Warm(t *testing.T) {
 	require.Equal(t, "7", text(t, connect(t, c.URL(pglocal.Owner, pglocal.Database)), "SELECT id::text FROM kept"))
 }
 
-func TestStart_LongPath(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), strings.Repeat("long-", 20), strings.Repeat("longer-", 20))
+func TestStart_AnyPath(t *testing.T) {
+	for name, dir := range map[string]string{
+		"Long":  filepath.Join(strings.Repeat("long-", 20), strings.Repeat("longer-", 20)),
+		"Signs": "a b, c+d%20&e=f?g#h'i\"j\\k$l;ü",
+	} {
+		t.Run(name, func(t *testing.T) { startIn(t, filepath.Join(t.TempDir(), dir)) })
+	}
+}
+
+func startIn(t *testing.T, dir string) {
+	t.Helper()
 	c := start(t, pglocal.Config{Dir: dir, Throwaway: true, CopyFrom: seed})
 	url := c.URL(pglocal.App, pglocal.Database)
 	require.Equal(t, "cdsa_app", text(t, connect(t, url), "SELECT current_user::text"))

@@ -37,7 +37,7 @@ func openPlaces(data, socket, _ string) (places, error) {
 		}
 		p.files = append(p.files, f)
 	}
-	if len(socket)+len("/.s.PGSQL.5432") > maxSocketPath {
+	if len(socket)+len("/.s.PGSQL.5432") > maxSocketPath || !dialable(socket) {
 		p.dial = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), p.files[1].Fd())
 	}
 	return p, nil

@@ -33,9 +33,9 @@ type places struct {
 const maxSocketPath = 103
 
 // openPlaces moves the socket to a short private folder under the temporary
-// one where its own path is too long.
+// one where its own path is too long or not dialable.
 func openPlaces(data, socket, dir string) (places, error) {
-	if len(socket)+len("/.s.PGSQL.5432.lock") > maxSocketPath {
+	if len(socket)+len("/.s.PGSQL.5432.lock") > maxSocketPath || !dialable(socket) {
 		sum := sha256.Sum256([]byte(dir))
 		socket = filepath.Join(os.TempDir(), "cdsa-"+hex.EncodeToString(sum[:6]))
 		if err := os.MkdirAll(socket, 0o700); err != nil {
