@@ -1,8 +1,8 @@
 //go:build !linux
 
-package e2e
+package process
 
 import "os/exec"
 
-// startWithParent starts a process; only Linux can tie it to this one.
-func startWithParent(cmd *exec.Cmd) error { return cmd.Start() }
+// Start starts a process; only Linux can tie it to this one.
+func Start(cmd *exec.Cmd) error { return cmd.Start() }
