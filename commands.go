@@ -12,6 +12,7 @@ import (
 
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/app"
+	"cdsa.dev/cdsa/internal/httpx"
 	"cdsa.dev/cdsa/migrate"
 )
 
@@ -19,6 +20,20 @@ type versionCmd struct{}
 
 func (versionCmd) Run() error {
 	fmt.Println(version)
+	return nil
+}
+
+type healthCmd struct{}
+
+func (healthCmd) Run(ctx context.Context) error {
+	cfg, _, err := settings()
+	if err != nil {
+		return err
+	}
+	if err := httpx.AskReady(ctx, cfg.Server.ListenAddr); err != nil {
+		return err
+	}
+	fmt.Println("the server is ready")
 	return nil
 }
 

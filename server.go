@@ -25,6 +25,7 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this program's schema, or show how."`
 	User    userCmd    `cmd:"" help:"Accounts."`
 	Keys    keysCmd    `cmd:"" help:"Signing keys of access tokens."`
+	Health  healthCmd  `cmd:"" help:"Ask the running server whether it is ready: exit code 0 or 1, and a sentence."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

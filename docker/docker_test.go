@@ -56,6 +56,7 @@ func TestDockerfile_RunsAsNobodySpecial(t *testing.T) {
 	require.True(t, ok, "the image starts from nothing")
 	require.Contains(t, last, "\nUSER 65532:65532\n")
 	require.NotContains(t, last, "RUN ")
+	require.Regexp(t, `\nHEALTHCHECK .*CMD \["/cdsa", "health"\]\n`, last, "TestCompose_Runs of e2e runs it")
 }
 
 // service is what the test reads of a compose service.
@@ -84,6 +85,7 @@ func TestCompose_StartsInProduction(t *testing.T) {
 	require.NoError(t, err, string(said))
 	var env []string
 	for name, value := range compose.Services["server"].Environment {
+		value = strings.ReplaceAll(value, "/run/signing", filepath.Join(dir, "secrets", "signing"))
 		env = append(env, name+"="+strings.ReplaceAll(value, "/run/secrets", filepath.Join(dir, "secrets")))
 	}
 	cfg, err := config.Load(env)
@@ -101,6 +103,8 @@ func TestCompose(t *testing.T) {
 	}
 	require.NoError(t, yaml.Unmarshal(raw, &compose))
 	require.Len(t, compose.Services, 3)
+	made := t.TempDir()
+	makeSecrets(t, made)
 	require.Equal(t, "pgvector/pgvector:pg16", compose.Services["db"].Image)
 
 	for name, s := range compose.Services {
@@ -121,10 +125,12 @@ func TestCompose(t *testing.T) {
 			require.Contains(t, compose.Secrets, source, name)
 		}
 		for _, v := range s.Volumes {
-			from, _, _ := strings.Cut(v, ":")
-			if strings.HasPrefix(from, "./") {
+			switch from, _, _ := strings.Cut(v, ":"); {
+			case strings.HasPrefix(from, "./secrets/"):
+				require.DirExists(t, filepath.Join(made, from), "make-secrets.sh makes it")
+			case strings.HasPrefix(from, "./"):
 				require.FileExists(t, from)
-			} else {
+			default:
 				require.Contains(t, compose.Volumes, from)
 			}
 		}
@@ -136,8 +142,9 @@ func TestCompose(t *testing.T) {
 			require.NotEmpty(t, compose.Services[other].Healthcheck.Test, other)
 		}
 	}
-	made := t.TempDir()
-	makeSecrets(t, made)
+	for name, s := range compose.Services {
+		require.NotEmpty(t, s.Healthcheck.Test, name)
+	}
 	for name, s := range compose.Secrets {
 		require.Equal(t, "./secrets/"+name, s.File)
 		require.FileExists(t, filepath.Join(made, "secrets", name), "make-secrets.sh makes it")
@@ -170,7 +177,20 @@ func TestMakeSecrets(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, "secrets"))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	info, err = os.Stat(filepath.Join(dir, "secrets", "signing"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o755), info.Mode().Perm(), "the container's account looks into it, behind the folder above")
+	key := read("signing/signing_key")
 
 	makeSecrets(t, dir)
 	require.Equal(t, first, read("db_app_password"), "what is there stays")
+	require.Equal(t, key, read("signing/signing_key"))
+
+	old := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(old, "secrets"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(old, "secrets", "signing_key"), []byte(key), 0o400))
+	makeSecrets(t, old)
+	moved, err := os.ReadFile(filepath.Join(old, "secrets", "signing", "signing_key"))
+	require.NoError(t, err)
+	require.Equal(t, key, string(moved), "the key of before keeps everybody signed in")
 }

@@ -4,7 +4,11 @@
 set -euo pipefail
 dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/secrets
 umask 077
-mkdir -p "$dir"
+mkdir -p "$dir/signing"
+# A folder of its own, which compose mounts whole: a container keeps the file it was given, and would not see the one
+# that `cdsa keys rotate` puts in its place.
+chmod 0755 "$dir/signing"
+if [[ -e $dir/signing_key ]]; then mv "$dir/signing_key" "$dir/signing/signing_key"; fi # where it was once
 
 # put NAME VALUE: 0444, for the accounts inside the containers; the folder's
 # mode 0700 keeps others on this machine out.
@@ -18,7 +22,7 @@ hex() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; } # 256 bits
 b64() { head -c "$1" /dev/urandom | base64 | tr -d '\n'; } # as CDSA_SIGNING_KEY and CDSA_CURSOR_KEY want it
 
 for name in db_root_password db_owner_password db_app_password nats_password; do put "$name" "$(hex)"; done
-put signing_key "$(b64 32)"
+put signing/signing_key "$(b64 32)"
 put cursor_key "$(b64 64)"
 put audit_key "$(b64 32)"
 put identity_key "$(b64 32)"

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"cdsa.dev/cdsa/internal/testkit/process"
 )
 
 const clientSecret = "the provider's and ours"
@@ -50,7 +52,7 @@ func startProvider(t *testing.T, issuer, redirectURI string) {
 	cmd := exec.Command("node", "provider.mjs")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "clients", log, log
 	cmd.Env = append(os.Environ(), "PROVIDER_SETTINGS="+string(with))
-	require.NoError(t, startWithParent(cmd))
+	require.NoError(t, process.Start(cmd))
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended; its exit code is of no interest
 		_ = cmd.Wait()

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"cdsa.dev/cdsa/internal/testkit/process"
 )
 
 const (
@@ -73,7 +75,7 @@ func (s *server) start(t *testing.T) {
 	s.cmd = exec.Command(binary)
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.env, log, log
 	begun := time.Now()
-	require.NoError(t, startWithParent(s.cmd))
+	require.NoError(t, process.Start(s.cmd))
 	s.done = make(chan struct{})
 	go func() {
 		_ = s.cmd.Wait() // its exit code stays in ProcessState

@@ -107,9 +107,13 @@ func TestRateLimit_UsedUp(t *testing.T) {
 		require.Equal(t, "RATE_LIMITED", r.outcome())
 		require.Positive(t, r.Errors[0].Extensions.After)
 	}
-	lines := x.streamed(t, create)
-	require.Len(t, lines, 1)
-	require.Contains(t, lines[0], "RATE_LIMITED")
+	stream := x.openStream(t, create)
+	require.Equal(t, http.StatusTooManyRequests, stream.StatusCode)
+	require.NotEmpty(t, stream.Header.Get("Retry-After"))
+	require.NoError(t, json.NewDecoder(stream.Body).Decode(&r))
+	require.NoError(t, stream.Body.Close())
+	require.Equal(t, "RATE_LIMITED", r.outcome())
+	require.Positive(t, r.Errors[0].Extensions.After)
 	up := x.upload(t, operations["Mutation.uploadDocument"].query, map[string]any{"input": map[string]any{"file": nil, "title": "Never"}}, "a.txt", "A heron.")
 	require.Equal(t, "RATE_LIMITED", up.outcome())
 	require.Equal(t, "0", s.text(t, `SELECT (SELECT count(*) FROM chat_sessions WHERE title = 'Never') + (SELECT count(*) FROM documents WHERE title = 'Never')`))
@@ -121,6 +125,52 @@ func TestRateLimit_UsedUp(t *testing.T) {
 	require.False(t, rows[0].success)
 	require.Equal(t, "requests", rows[0].details["of"])
 	require.NotEmpty(t, rows[0].request)
+}
+
+// TestRateLimit_Refused: what is refused is paid for over each transport, from the same budget, and when that is used up
+// nothing is read any more.
+func TestRateLimit_Refused(t *testing.T) {
+	s := startServer(t, "CDSA_RATE_POINTS=1000", "CDSA_RATE_REFILL=1")
+	x := s.newPerson(t, "alice", "analyst")
+	ws := x.connect(t)
+	look := func(x *person) (left int, at time.Time) {
+		t.Helper()
+		return x.do(t, `{ serverInfo { version } }`, nil).Extensions.Cost.Remaining, time.Now()
+	}
+	left, at := look(x)
+	takes := func(x *person, points int) {
+		t.Helper()
+		was, since := left, at
+		left, at = look(x)
+		require.LessOrEqual(t, was-left, points+1)
+		require.GreaterOrEqual(t, was-left, points-3-int(at.Sub(since).Seconds()), "a point a second flows back")
+	}
+	long := strings.Repeat("#", 40<<10)
+	require.Equal(t, "GRAPHQL_VALIDATION_FAILED", x.do(t, "{ nothing "+long+"\n}", nil).outcome())
+	takes(x, 21)
+	require.Equal(t, "GRAPHQL_PARSE_FAILED", ws.subscribe(t, "{ "+long, nil).outcome(t))
+	takes(x, 21)
+	lines := x.streamed(t, "{ "+long)
+	require.Len(t, lines, 1)
+	require.Contains(t, lines[0], "GRAPHQL_PARSE_FAILED")
+	takes(x, 21)
+
+	stranger := &person{server: s} // whose network pays
+	left, at = look(stranger)
+	require.Equal(t, "GRAPHQL_PARSE_FAILED", stranger.do(t, "{ "+long, nil).outcome())
+	takes(stranger, 21)
+
+	long = strings.Repeat("#", 900<<10)
+	for range 3 {
+		x.do(t, "{ "+long, nil)
+	}
+	r := x.do(t, "{ "+long, nil)
+	require.Equal(t, "RATE_LIMITED", r.outcome())
+	require.Greater(t, r.Errors[0].Extensions.After, 200_000, "in debt")
+	r = ws.subscribe(t, "{ ", nil).reply(t)
+	require.Equal(t, "RATE_LIMITED", r.outcome())
+	require.Positive(t, r.Errors[0].Extensions.After)
+	require.Equal(t, "OK", stranger.do(t, `{ serverInfo { version } }`, nil).outcome())
 }
 
 // TestRateLimit_Replicas: what a caller spends at one replica is gone at the other.

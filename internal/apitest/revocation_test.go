@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/pgtest"
+	"cdsa.dev/cdsa/internal/testkit/process"
 	"cdsa.dev/cdsa/internal/uid"
 )
 
@@ -136,16 +136,13 @@ func (s *server) copyOfRole(tb testing.TB, of string) (id uuid.UUID, name string
 	return id, name
 }
 
-// TestRevocationBound: whatever changes, it takes effect on every replica within the bound, with the bus and without.
+// TestRevocationBound: whatever changes, it takes effect on every replica within the bound, with the bus, without, and
+// when it is back. The bus is a process of its own, killed as by a crash.
 func TestRevocationBound(t *testing.T) {
 	db := pgtest.New(t)
-	bus, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	require.NoError(t, err)
-	bus.Start()
-	t.Cleanup(func() { bus.Shutdown(); bus.WaitForShutdown() })
-	require.True(t, bus.ReadyForConnections(waitLimit))
-	one := startReplica(t, db, "NATS_URL="+bus.ClientURL(), "CDSA_WORKERS=false")
-	two := startReplica(t, db, "NATS_URL="+bus.ClientURL(), "CDSA_WORKERS=false")
+	bus := process.StartNATS(t)
+	one := startReplica(t, db, "NATS_URL="+bus.URL, "CDSA_WORKERS=false")
+	two := startReplica(t, db, "NATS_URL="+bus.URL, "CDSA_WORKERS=false")
 
 	// Everything is open before the bus goes, since nothing can be followed without it.
 	type change struct {
@@ -203,8 +200,16 @@ func TestRevocationBound(t *testing.T) {
 	returning := one.newPerson(t, "returning", "approver")
 	last := one.newPerson(t, "last", "approver")
 	lastProbe := last.on(two).probe(t)
-	bus.Shutdown()
-	bus.WaitForShutdown()
+	author := one.newPerson(t, "author", "analyst")
+	write := func(t *testing.T) uuid.UUID {
+		t.Helper()
+		var d struct{ CreateDocument struct{ ID uuid.UUID } }
+		author.ok(t, operations["Mutation.createDocument"].query, map[string]any{"in": map[string]any{"title": "Heron", "content": "The heron " + uuid.NewString() + " waits."}}, &d)
+		return d.CreateDocument.ID
+	}
+	var seen struct{ EventCursor string }
+	author.on(two).ok(t, `{ eventCursor }`, nil, &seen)
+	bus.Kill()
 	t.Run("BusDown", func(t *testing.T) { measureAll(t, "down", canary, down) })
 
 	// Who comes back with their new rights before the slower replica has read of the change is not cut off again.
@@ -219,6 +224,31 @@ func TestRevocationBound(t *testing.T) {
 			return s.subscribe(t, `{ viewer { id } }`, nil).outcome(t) == "OK"
 		})
 	})
+
+	// Nobody starts anything anew: both replicas find the bus again, and what happened without it comes in its place.
+	t.Run("BusBack", func(t *testing.T) {
+		require.Equal(t, http.StatusServiceUnavailable, two.ready(t))
+		without := write(t)
+		bus.Start(t)
+		for _, s := range []*server{one, two} {
+			eventually(t, "the replica is ready", func() bool { return s.ready(t) == http.StatusOK })
+		}
+		events := author.on(two).connect(t).subscribe(t, feeds["documentEvents"], map[string]any{"after": seen.EventCursor})
+		require.Equal(t, without, events.event(t).Document.ID)
+		require.Equal(t, write(t), events.event(t).Document.ID)
+		measureAll(t, "back", canary, prepare(t))
+	})
+}
+
+// ready is the status that the replica answers to whoever balances load.
+func (s *server) ready(tb testing.TB) int {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, s.url+"/readyz", nil)
+	require.NoError(tb, err)
+	res, err := httpClient.Do(req)
+	require.NoError(tb, err)
+	require.NoError(tb, res.Body.Close())
+	return res.StatusCode
 }
 
 // TestRevocationOfARepeatedChange: a change that changes nothing for somebody cuts nobody off.

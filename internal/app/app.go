@@ -182,11 +182,14 @@ func (a *App) leastPrivileged(ctx context.Context, pc *pgxpool.Config) error {
 }
 
 func (a *App) openBus(ctx context.Context) error {
-	key, err := a.cfg.BusKey()
-	if err != nil {
-		return err
-	}
 	b := a.cfg.Bus
+	var key []byte
+	var err error
+	if !b.URL.IsSet() { // the key is of the store inside this process
+		if key, err = a.cfg.BusKey(); err != nil {
+			return err
+		}
+	}
 	a.bus, err = event.Open(ctx, event.Config{
 		URL: b.URL.Reveal(), StoreDir: filepath.Join(a.cfg.Server.DataDir, "nats"), Key: key, Replicas: b.Replicas, MaxAge: b.MaxAge, Logger: a.log,
 	})

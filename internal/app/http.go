@@ -22,14 +22,14 @@ import (
 func (a *App) openHTTP(version string) error {
 	l, s := a.cfg.Limits, a.cfg.Server
 	a.streams = transport.New(transport.Config{
-		Hub: a.hub, Init: a.initSocket, Standing: a.accounts.Standing, Origins: s.AllowedOrigins, Log: a.log, InitTimeout: l.InitTimeout, Heartbeat: l.Heartbeat,
+		Hub: a.hub, Init: a.initSocket, Standing: a.accounts.Standing, Budgets: a.limits, Origins: s.AllowedOrigins, Log: a.log, InitTimeout: l.InitTimeout, Heartbeat: l.Heartbeat,
 		KeepAlive: l.SSEKeepAlive, MaxOperations: l.SocketOps, MaxMessage: int64(l.Message), MaxBody: int64(l.Body),
 	})
 	settings := gqlhttp.DefaultSettings()
 	settings.MaxBody, settings.MaxUpload, settings.AllowedOrigins, settings.Logger = int64(l.Body), int64(l.Upload), s.AllowedOrigins, a.log
 	settings.MaxDepth, settings.MaxAliases, settings.MaxTokens, settings.MaxCost = l.Depth, l.Aliases, l.Tokens, l.Complexity
 	settings.MaxOperations, settings.MaxMutations, settings.MaxErrors = l.Operations, l.Mutations, l.Errors
-	settings.Charge = a.limits.Charge
+	settings.Budgets = a.limits
 	api := graph.NewHandler(&graph.Resolver{
 		Client: a.client, Audit: a.audit, Accounts: a.accounts, OIDC: a.oidc, Chats: a.chats, Executions: a.executions, Approvals: a.approvals, Documents: a.documents,
 		Models: a.models, Cursors: a.cursors, Position: a.hub.Position, Dispatch: a.dispatch, Reads: read.New(a.pool, a.client),

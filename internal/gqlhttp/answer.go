@@ -92,8 +92,30 @@ func (x *exchange) refuse(status int, err error) {
 	x.write(status, &graphql.Response{Errors: gqlerror.List{x.present(x.r.Context(), err)}})
 }
 
-// refuseInput is refuse for an envelope that Decode did not like.
-func (x *exchange) refuseInput(err error) { x.refuse(http.StatusBadRequest, err) }
+// refuseInput is refuse for what is the request's own fault: its caller pays for the bytes that were read to find it.
+func (x *exchange) refuseInput(status, bytes int, err error) {
+	if x.Budgets != nil {
+		x.Budgets.Debit(x.r.Context(), ratelimit.RefusedPoints(bytes, 0))
+	}
+	x.refuse(status, err)
+}
+
+// admit says whether the caller has anything left to pay a refusal with; false means that the answer is sent, and nothing
+// of the body was looked at.
+func (x *exchange) admit() bool {
+	if x.Budgets == nil {
+		return true
+	}
+	err := x.Budgets.Admit(x.r.Context())
+	if err == nil {
+		return true
+	}
+	if n := x.r.ContentLength; n < 0 || n > serverDrains {
+		x.drain()
+	}
+	x.requestError(&graphql.Response{Errors: gqlerror.List{x.present(x.r.Context(), err)}})
+	return false
+}
 
 // run executes a request. refuseOp may turn an operation away before anything of it runs.
 func (x *exchange) run(p *graphql.RawParams, start graphql.TraceTiming, refuseOp func(ast.Operation) (int, error)) {

@@ -15,6 +15,8 @@ const (
 	// maxDrain is how much of an over-long body is read and thrown away, so that a client still sending gets to
 	// read the refusal instead of a reset connection. Bytes.
 	maxDrain = 32 << 20
+	// serverDrains is how much net/http itself throws away behind an answer, without closing the connection. Bytes.
+	serverDrains = 256 << 10
 	// drainTime bounds the same; every refusal is out within two seconds.
 	drainTime = time.Second
 )
@@ -34,7 +36,7 @@ func (x *exchange) readBody(limit int64) ([]byte, bool) {
 		return nil, false
 	}
 	if err != nil {
-		x.refuse(http.StatusBadRequest, errs.New(errs.BadUserInput, "The request body could not be read to its end. Send it again."))
+		x.refuseInput(http.StatusBadRequest, 0, errs.New(errs.BadUserInput, "The request body could not be read to its end. Send it again."))
 		return nil, false
 	}
 	return x.buf.in.Bytes(), true
@@ -47,7 +49,7 @@ func isTooLarge(err error) bool {
 
 func (x *exchange) tooLarge(limit int64) {
 	x.drain()
-	x.refuse(http.StatusRequestEntityTooLarge, errs.New(errs.ResourceExhausted,
+	x.refuseInput(http.StatusRequestEntityTooLarge, 0, errs.New(errs.ResourceExhausted,
 		"The request body is larger than %d bytes. Send less, or upload files in parts.", limit))
 }
 

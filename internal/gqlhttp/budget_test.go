@@ -1,8 +1,10 @@
 package gqlhttp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -25,7 +27,7 @@ func budgeted(t testing.TB, points int) func(*Settings) {
 		Now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 	})
 	require.NoError(t, err)
-	return func(s *Settings) { s.Charge = l.Charge }
+	return func(s *Settings) { s.Budgets = l }
 }
 
 func TestBudget_InEveryAnswer(t *testing.T) {
@@ -35,12 +37,12 @@ func TestBudget_InEveryAnswer(t *testing.T) {
 	r := f.do(http.MethodGet, f.url+"?query="+url.QueryEscape(`{ viewer { name } }`), nil)
 	require.Equal(t, strings.NewReplacer(":99", ":98", "06.001", "07.001").Replace(answer), r.text)
 
-	// An answer with errors of its fields has it as well; what was not executed took nothing and has none.
+	// An answer with errors of its fields has it as well; what was not executed has none.
 	r = f.post(`{"query":"{ nothing }"}`)
 	require.Nil(t, r.Extensions)
 	require.NotEmpty(t, r.code())
 	r = f.post(`{"query":"{ viewer { name } }"}`)
-	require.EqualValues(t, 97, r.Extensions["cost"].(map[string]any)["remaining"])
+	require.EqualValues(t, 96, r.Extensions["cost"].(map[string]any)["remaining"])
 
 	body, contentType := form(t, formPart{"operations", "", oneFile}, formPart{"map", "", `{"0":["variables.f"]}`}, formPart{"0", "a.txt", "hello"})
 	r = f.do(http.MethodPost, f.url, body, append([]string{"Content-Type", contentType, "GraphQL-Require-Preflight", "1"}, signedIn...)...)
@@ -61,20 +63,73 @@ func TestBudget_UsedUp(t *testing.T) {
 		require.Empty(t, f.post(`{"query":"{ viewer { name } }"}`).code())
 	}
 	for media, status := range map[string]int{"application/graphql-response+json": http.StatusTooManyRequests, "application/json": http.StatusOK} {
-		r := f.post(`{"query":"mutation { upload(file: null) }"}`, "Accept", media)
-		require.NotEqual(t, "RATE_LIMITED", r.code(), "what is not valid is told so")
-		r = f.post(`{"query":"{ viewer { name } }"}`, "Accept", media)
-		require.Equal(t, status, r.status)
-		require.Equal(t, "RATE_LIMITED", r.code())
-		require.EqualValues(t, 1000, r.Errors[0].Extensions["retryAfterMs"])
-		require.Equal(t, "1", r.header.Get("Retry-After"))
-		require.NotContains(t, r.text, `"data"`)
-		require.Nil(t, r.Extensions)
+		for _, body := range []string{`{"query":"{ viewer { name } }"}`, `{"query":"mutation { upload(file: null) }"}`, `{"query":"{"}`, `{`, strings.Repeat(" ", 1<<20)} {
+			r := f.post(body, "Accept", media)
+			require.Equal(t, status, r.status, "%.40s", body)
+			require.Equal(t, "RATE_LIMITED", r.code())
+			require.EqualValues(t, 1000, r.Errors[0].Extensions["retryAfterMs"])
+			require.Equal(t, "1", r.header.Get("Retry-After"))
+			require.NotContains(t, r.text, `"data"`)
+			require.Nil(t, r.Extensions)
+		}
 	}
 	r := f.post(`{"query":"{ viewer { name } }"}`, signedIn...)
 	require.Empty(t, r.code(), "another caller's budget is another")
 	require.NotContains(t, f.logs.String(), `"level":"ERROR"`)
 	require.Empty(t, f.seen)
+}
+
+// TestBudget_Refused: what is refused is paid for, whatever was wrong with it and wherever that was found.
+func TestBudget_Refused(t *testing.T) {
+	f := start(t, budgeted(t, 10_000))
+	left := 10_000
+	pays := func(name string, want int, r reply) {
+		t.Helper()
+		require.NotEmpty(t, r.code(), name)
+		require.NotEqual(t, "RATE_LIMITED", r.code(), name)
+		probe := f.post(`{"query":"{ viewer { name } }"}`)
+		now := int(probe.Extensions["cost"].(map[string]any)["remaining"].(float64))
+		require.Equal(t, want, left-now-1, name)
+		left = now
+	}
+	query := func(query string, variables map[string]any) reply {
+		t.Helper()
+		b, err := json.Marshal(map[string]any{"query": query, "variables": variables})
+		require.NoError(t, err)
+		return f.post(string(b))
+	}
+	long := strings.Repeat("#", 8<<10)
+	pays("no JSON", 1, f.post(`{`))
+	pays("no JSON, long", 5, f.post(`{`+long))
+	pays("no query", 1, f.post(`{}`))
+	pays("another type", 1, f.post(`{}`, "Content-Type", "text/plain"))
+	pays("too large", 1, f.post(strings.Repeat(" ", int(DefaultSettings().MaxBody)+1)))
+	pays("GET, no JSON", 5, f.do(http.MethodGet, f.url+"?query={a}&variables="+url.QueryEscape("{"+strings.Repeat("x", 8<<10)), nil))
+	pays("syntax", 1, query(`{ viewer {`, nil))
+	pays("syntax, long", 5, query(`{ viewer { `+long, nil))
+	pays("syntax again", 5, query(`{ viewer { `+long, nil))
+	pays("validation", 1, query(`{ nothing }`, nil))
+	pays("validation, many errors", 4, query(`{ `+strings.Repeat("nothing ", 30)+`}`, nil))
+	pays("shape", 2, query(`{`+strings.Repeat("a ", 1050)+`}`, nil))
+	pays("operation name", 1, f.post(`{"query":"query A { viewer { name } }","operationName":"B"}`))
+	pays("variables", 1, query(`query($n:Int!){users(first:$n){page}}`, map[string]any{"n": "x"}))
+	pays("variables, document known", 1, query(`query($n:Int!){users(first:$n){page}}`, map[string]any{}))
+	pays("page size", 1, query(`query($n:Int!){users(first:$n){page}}`, map[string]any{"n": 1e6}))
+	pays("introspection", 1, query(`{ __schema { queryType { name } } }`, nil))
+	pays("persisted query unknown", 1, f.post(`{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"`+strings.Repeat("a", 64)+`"}}}`))
+	pays("mutation by GET", 1, f.do(http.MethodGet, f.url+"?query="+url.QueryEscape(`mutation { touch(text: "x") }`), nil))
+
+	// Uploads, which have the caller's own budget.
+	f = start(t, budgeted(t, 4))
+	body, contentType := form(t, formPart{"operations", "", `{"query":"{` + strings.Repeat(" ", 7<<10)}, formPart{"map", "", `{}`})
+	header := append([]string{"Content-Type", contentType, "GraphQL-Require-Preflight", "1"}, signedIn...)
+	text, err := io.ReadAll(body)
+	require.NoError(t, err)
+	require.Equal(t, "BAD_USER_INPUT", f.do(http.MethodPost, f.url, bytes.NewReader(text), header...).code())
+	r := f.do(http.MethodPost, f.url, bytes.NewReader(text), header...)
+	require.Equal(t, "RATE_LIMITED", r.code())
+	require.Equal(t, "1", r.header.Get("Retry-After"))
+	require.Empty(t, f.post(`{"query":"{ viewer { name } }"}`).code(), "another caller's budget is another")
 }
 
 // TestExtensions: the budget beside what others add.

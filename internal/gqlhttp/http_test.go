@@ -67,10 +67,11 @@ func start(t *testing.T, change ...func(*Settings)) *fixture {
 		gql.AddTransport(tr)
 	}
 	s.Install(gql)
+	ada, session := uuid.New(), uuid.New()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := authz.WithRequest(r.Context(), authz.Request{ID: "req-1"})
 		if r.Header.Get("Authorization") != "" {
-			ctx = authz.With(ctx, authz.NewUser(uuid.New(), "ada", uuid.New(), false, time.Now().Add(time.Hour)))
+			ctx = authz.With(ctx, authz.NewUser(ada, "ada", session, false, time.Now().Add(time.Hour)))
 		}
 		gql.ServeHTTP(w, r.WithContext(ctx))
 	}))

@@ -51,6 +51,9 @@ func (t multipartForm) Do(w http.ResponseWriter, r *http.Request, exec graphql.G
 			x.refuse(http.StatusUnauthorized, err)
 			return
 		}
+		if !x.admit() {
+			return
+		}
 		if r.ContentLength > t.MaxUpload {
 			x.tooLarge(t.MaxUpload)
 			return
@@ -68,12 +71,12 @@ func (t multipartForm) Do(w http.ResponseWriter, r *http.Request, exec graphql.G
 			x.tooLarge(t.MaxUpload)
 		case known:
 			x.drain()
-			x.refuseInput(err)
+			x.refuseInput(http.StatusBadRequest, u.decoded, err)
 		case errors.Is(err, errStorage):
 			x.drain()
 			x.refuse(http.StatusInternalServerError, err)
 		default:
-			x.refuseInput(errs.Wrap(err, errs.BadUserInput, "The multipart body is malformed or ended early. Send it again."))
+			x.refuseInput(http.StatusBadRequest, u.decoded, errs.Wrap(err, errs.BadUserInput, "The multipart body is malformed or ended early. Send it again."))
 		}
 	})
 }
@@ -85,6 +88,7 @@ var errStorage = errors.New("upload storage")
 type upload struct {
 	settings Settings
 	open     []*os.File
+	decoded  int // bytes of JSON
 }
 
 // close frees what the files took; they have no name on disk any more.
@@ -104,6 +108,7 @@ func (u *upload) read(r *http.Request) (graphql.RawParams, error) {
 	if err != nil {
 		return p, err
 	}
+	u.decoded += len(operations)
 	if p, err = Decode(operations); err != nil {
 		return p, err
 	}
@@ -111,6 +116,7 @@ func (u *upload) read(r *http.Request) (graphql.RawParams, error) {
 	if err != nil {
 		return p, err
 	}
+	u.decoded += len(raw)
 	targets, err := u.decodeMap(raw)
 	if err != nil {
 		return p, err

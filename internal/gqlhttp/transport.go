@@ -21,9 +21,12 @@ func (post) Supports(r *http.Request) bool { return r.Method == http.MethodPost 
 func (t post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
 	start := graphql.TraceTiming{Start: graphql.Now()}
 	t.serve(w, r, exec, func(x *exchange) {
+		if !x.admit() {
+			return
+		}
 		if !jsonContent(r.Header) {
 			x.drain()
-			x.refuse(http.StatusUnsupportedMediaType, errs.New(errs.BadUserInput,
+			x.refuseInput(http.StatusUnsupportedMediaType, 0, errs.New(errs.BadUserInput,
 				"Send the request as Content-Type: application/json in UTF-8 without compression, or files as multipart/form-data."))
 			return
 		}
@@ -33,7 +36,7 @@ func (t post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 		}
 		p, err := Decode(body)
 		if err != nil {
-			x.refuseInput(err)
+			x.refuseInput(http.StatusBadRequest, len(body), err)
 			return
 		}
 		x.run(&p, start, refuseSubscription)
@@ -56,9 +59,12 @@ func (t get) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecut
 				"GET is not answered to pages of other sites. Use POST, or have the operator allow this origin."))
 			return
 		}
+		if !x.admit() {
+			return
+		}
 		p, err := decodeURL(r.URL.RawQuery)
 		if err != nil {
-			x.refuseInput(err)
+			x.refuseInput(http.StatusBadRequest, len(r.URL.RawQuery), err)
 			return
 		}
 		x.run(&p, start, func(op ast.Operation) (int, error) {

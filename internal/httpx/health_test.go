@@ -3,7 +3,9 @@ package httpx
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -64,6 +66,47 @@ func TestReady(t *testing.T) {
 		require.Contains(t, rec.Body.String(), "draining")
 		require.Equal(t, 200, serve(h, request("POST", "/graphql")).Code, "requests are still served")
 	})
+}
+
+func TestAskReady(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://192.0.2.1:1") // nothing would come back
+	listening := func(bus error) (*Handler, *httptest.Server, string) {
+		h, _ := handler(t, func(c *Config) {
+			c.Checks = []Check{
+				{"postgres", func(context.Context) error { return nil }},
+				{"bus", func(context.Context) error { return bus }},
+			}
+		})
+		srv := httptest.NewServer(h)
+		t.Cleanup(srv.Close)
+		return h, srv, srv.Listener.Addr().String()
+	}
+	_, srv, address := listening(nil)
+	require.NoError(t, AskReady(t.Context(), address))
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	require.NoError(t, AskReady(t.Context(), "0.0.0.0:"+port), "as the image listens")
+	require.NoError(t, AskReady(t.Context(), ":"+port))
+	srv.Close()
+	require.EqualError(t, AskReady(t.Context(), address), "nothing answers at "+address+": is the server running?")
+	require.ErrorContains(t, AskReady(t.Context(), "127.0.0.1:0"), "no port of its own")
+
+	h, _, address := listening(errors.New("nats://name:password@host: no route"))
+	require.EqualError(t, AskReady(t.Context(), address), "the server is not ready: unavailable, bus failed")
+	h.Drain()
+	require.EqualError(t, AskReady(t.Context(), address), "the server is not ready: draining, bus failed")
+
+	other := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(other.Close)
+	require.ErrorContains(t, AskReady(t.Context(), other.Listener.Addr().String()), "is not this server: status 404")
+
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // as the server does while it migrates
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, AskReady(ctx, ln.Addr().String()), "does not answer")
+	require.Less(t, askTimeout, 5*time.Second, "the image's HEALTHCHECK waits as long")
 }
 
 func TestReady_HangingAndPanickingChecks(t *testing.T) {

@@ -1,7 +1,7 @@
 // Package ratelimit keeps how much of their request budget callers have left: a token bucket a caller, counted in
 // points. A person has one budget whatever they sign in with, an API token one of its own, and all anonymous callers of
 // a network (/24, or /56 of IPv6) share one. It decides nothing about permissions and measures no time: it charges what
-// a document was judged to cost, before anything of it runs.
+// a document was judged to cost, before anything of it runs, and what it took to refuse a request, afterwards.
 //
 // Precision. A bucket is exact on its replica. Twice a second each replica tells the others what its callers spent, as
 // soon as that is more than a hundredth of a full budget, and they debit it, into debt of up to one full budget. So a
@@ -30,8 +30,13 @@ import (
 	"cdsa.dev/cdsa/internal/errs"
 )
 
-// CostPerPoint is how much of a document's cost one point pays, beyond the first point of every operation.
-const CostPerPoint = 100
+// What one point pays, beyond the first point of every request: each takes about as long as a query by id. Of a request
+// that is refused, text of the densest tokens or of JSON is read, and names like an unknown one are sought.
+const (
+	CostPerPoint   = 100     // of a document that runs
+	BytesPerPoint  = 2 << 10 // of a text that is refused
+	ErrorsPerPoint = 10      // validation errors
+)
 
 // Networks that share one budget, in bits.
 const (
@@ -109,6 +114,44 @@ func New(c Config) (*Limiter, error) {
 // Points is what an operation of a document cost takes.
 func Points(documentCost int) int { return 1 + max(0, documentCost)/CostPerPoint }
 
+// RefusedPoints is the price of a request that is refused for what it holds: of the bytes that were read to find out, and
+// of the validation errors among them.
+func RefusedPoints(bytes, validationErrors int) int {
+	return 1 + bytes/BytesPerPoint + validationErrors/ErrorsPerPoint
+}
+
+// Admit refuses the context's caller as Charge does when not one point is left, before anything is read. It takes nothing.
+func (l *Limiter) Admit(ctx context.Context) error {
+	p := authz.From(ctx)
+	k := l.keyOf(ctx, p)
+	at := l.cfg.Now().Sub(l.began)
+	s := l.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := l.current(s, k, at)
+	if b.level >= 1 {
+		return nil
+	}
+	l.refuse(ctx, p, &b, at)
+	s.store(k, b)
+	return l.usedUp(1 - b.level)
+}
+
+// Debit takes the points of a request that was refused from the budget of the context's caller, into debt of up to one
+// full budget: the work is done.
+func (l *Limiter) Debit(ctx context.Context, points int) {
+	k := l.keyOf(ctx, authz.From(ctx))
+	at := l.cfg.Now().Sub(l.began)
+	s := l.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := l.current(s, k, at)
+	paid := min(float64(points), b.level+l.capacity)
+	b.level -= paid
+	l.owe(s, k, &b, paid)
+	s.store(k, b)
+}
+
 // Charge takes the points of an operation from the budget of the context's caller and says what is left. RATE_LIMITED
 // when there is not enough; that takes nothing, and is noted for Record once a minute a caller. An operation that costs
 // more than a full budget takes a full one.
@@ -121,9 +164,8 @@ func (l *Limiter) Charge(ctx context.Context, documentCost int) (Budget, error) 
 	s := l.shard(k)
 	s.mu.Lock()
 	b := l.current(s, k, at)
-	wait := time.Duration(0)
-	if lack := float64(cost) - b.level; lack > 0 {
-		wait = max(time.Millisecond, l.inflow(lack))
+	lack := float64(cost) - b.level
+	if lack > 0 {
 		l.refuse(ctx, p, &b, at)
 	} else {
 		b.level -= float64(cost)
@@ -135,13 +177,18 @@ func (l *Limiter) Charge(ctx context.Context, documentCost int) (Budget, error) 
 		Limit: l.cfg.Points, Cost: cost, Remaining: max(0, int(b.level)),
 		ResetAt: now.UTC().Add(l.inflow(l.capacity - b.level)).Truncate(time.Millisecond).Add(time.Millisecond),
 	}
-	if wait == 0 {
+	if lack <= 0 {
 		return left, nil
 	}
 	left.Cost = 0
+	return left, l.usedUp(lack)
+}
+
+// usedUp is the refusal of a caller who lacks so many points.
+func (l *Limiter) usedUp(lack float64) error {
 	e := errs.New(errs.RateLimited, "You have used up your request budget. Wait for extensions.retryAfterMs, or ask for less at once.")
-	e.RetryAfter = wait
-	return left, e
+	e.RetryAfter = max(time.Millisecond, l.inflow(lack))
+	return e
 }
 
 // inflow is how long points take to flow back, in whole milliseconds.
@@ -213,7 +260,11 @@ func (l *Limiter) keyOf(ctx context.Context, p *authz.Principal) key {
 func (l *Limiter) network(ip string) (id [16]byte) {
 	var in [sha256.Size + 16]byte
 	copy(in[:], l.secret[:])
-	if a, err := netip.ParseAddr(ip); err == nil { // what is no address shares the network of none
+	var a netip.Addr // what is no address shares the network of none
+	if ip != "" {
+		a, _ = netip.ParseAddr(ip) // the zero Addr with an error
+	}
+	if a.IsValid() {
 		a = a.Unmap().WithZone("")
 		bits := bits6
 		if a.Is4() {

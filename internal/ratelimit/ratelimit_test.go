@@ -118,6 +118,35 @@ func TestCharge(t *testing.T) {
 	require.Zero(t, spend(l, ctx, 1))
 }
 
+func TestDebit(t *testing.T) {
+	require.Equal(t, 1, ratelimit.RefusedPoints(2047, 9))
+	require.Equal(t, 4, ratelimit.RefusedPoints(4096, 10))
+	r := newRig(t, 100, 10, 2)
+	l, ctx := r.replicas[0], person()
+	require.NoError(t, l.Admit(ctx))
+	l.Debit(ctx, 30)
+	b, err := l.Charge(ctx, 0)
+	require.NoError(t, err)
+	require.Equal(t, 69, b.Remaining, "Admit took nothing")
+	l.Debit(ctx, 70)
+	e, ok := errs.As(l.Admit(ctx))
+	require.True(t, ok)
+	require.Equal(t, errs.RateLimited, e.Code)
+	require.Equal(t, 200*time.Millisecond, e.RetryAfter, "a point of debt and the one that is needed")
+	r.pass(e.RetryAfter)
+	require.NoError(t, l.Admit(ctx), "it is as was said")
+	l.Debit(ctx, 1_000_000)
+	require.NoError(t, l.Record(context.Background()))
+	require.Len(t, r.notes, 1, "a refusal by Admit is one like any other")
+
+	r.share()
+	r.pass(10*time.Second + 200*time.Millisecond)
+	for i, l := range r.replicas {
+		require.NoError(t, l.Admit(ctx), "replica %d: debt is at most one full budget", i)
+		require.LessOrEqual(t, spend(l, ctx, 10), 2, "replica %d was told", i)
+	}
+}
+
 func TestCharge_WhoseBudget(t *testing.T) {
 	user, session, token := uuid.New(), uuid.New(), uuid.New()
 	as := func(session uuid.UUID, apiToken bool) context.Context {
@@ -384,6 +413,10 @@ func TestCharge_AllocatesNothing(t *testing.T) {
 			if _, err := l.Charge(ctx, 300); err != nil {
 				t.Error(err)
 			}
+			if err := l.Admit(ctx); err != nil {
+				t.Error(err)
+			}
+			l.Debit(ctx, 1)
 		})
 		require.Zero(t, n, name)
 	}

@@ -69,7 +69,7 @@ func BenchmarkPrepare(b *testing.B) {
 	q := "query($n:Int){users(first:$n){edges{node{" + strings.Repeat("friend{id name} ", 5) + "}}}}"
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := d.prepare(q, true); err != nil {
+		if _, err, _ := d.prepare(q, true); err != nil {
 			b.Fatal(err)
 		}
 	}

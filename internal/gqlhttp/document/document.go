@@ -22,7 +22,7 @@ import (
 )
 
 // maxSuggest is the longest document that gets suggestions, bytes: finding them is quadratic in the names' length.
-const maxSuggest = 16 << 10
+const maxSuggest = 4 << 10
 
 // document is a parsed, validated and completed document with what each operation needs to be judged. Read-only.
 type document struct {
@@ -42,6 +42,7 @@ type operation struct {
 // own parser, which therefore never runs.
 type documents struct {
 	limits Limits
+	saved  persistedQueries
 	inner  graphql.ErrorPresenterFunc
 	schema *ast.Schema
 	cached regions[*document]
@@ -83,9 +84,10 @@ type record struct {
 	cost     int
 	invalid  gqlerror.List // validation errors behind the first, which is all a mutator can return
 	errors   atomic.Int64  // presented for the current response
-	limit    int64
 	budget   ratelimit.Budget
 	charged  bool // budget is set
+	limited  bool // the budget was used up
+	price    int  // in points, if it is refused; 0: the least
 }
 
 func recordOf(ctx context.Context) *record {
@@ -115,17 +117,30 @@ func BudgetOf(ctx context.Context) (b ratelimit.Budget, ok bool) {
 
 // MutateOperationParameters parses the query, or finds it, before gqlgen would.
 func (d *documents) MutateOperationParameters(ctx context.Context, p *graphql.RawParams) *gqlerror.Error {
-	r := &record{limit: int64(d.limits.MaxErrors)}
+	r := &record{}
 	oc := graphql.GetOperationContext(ctx)
 	oc.Stats.SetExtension(recordKey, r)
 	oc.Stats.Parsing.Start = graphql.Now()
+	if err := d.saved.MutateOperationParameters(ctx, p); err != nil {
+		r.price = ratelimit.RefusedPoints(len(p.Query), 0) // its hash was made
+		return err
+	}
 	if p.Query == "" {
 		return present.Wrap(errs.Input("query", "The request has no query. Send the GraphQL document as the string \"query\"."))
 	}
 	doc, ok := d.cached.get(p.Query)
 	if !ok {
+		if d.limits.Budgets != nil {
+			if err := d.limits.Budgets.Admit(ctx); err != nil {
+				r.limited = true
+				return present.Wrap(err)
+			}
+		}
 		var list gqlerror.List
-		if doc, list = d.prepare(p.Query, authz.From(ctx) != nil); len(list) > 0 {
+		var found int
+		doc, list, found = d.prepare(p.Query, authz.From(ctx) != nil)
+		r.price = ratelimit.RefusedPoints(len(p.Query), found)
+		if len(list) > 0 {
 			r.invalid = list[1:]
 			return list[0]
 		}
@@ -176,9 +191,10 @@ func (d *documents) MutateOperationContext(ctx context.Context, oc *graphql.Oper
 		return present.Wrap(errs.New(errs.ResourceExhausted,
 			"The operation costs %d, more than the %d allowed. Ask for smaller pages or fewer fields.", r.cost, d.limits.MaxCost))
 	}
-	if d.limits.Charge != nil {
+	if d.limits.Budgets != nil {
 		var err error
-		if r.budget, err = d.limits.Charge(ctx, r.cost); err != nil {
+		if r.budget, err = d.limits.Budgets.Charge(ctx, r.cost); err != nil {
+			r.limited = true
 			return present.Wrap(err)
 		}
 		r.charged = true
@@ -186,7 +202,8 @@ func (d *documents) MutateOperationContext(ctx context.Context, oc *graphql.Oper
 	return nil
 }
 
-// InterceptResponse completes the validation errors, bounds all others and tells the budget.
+// InterceptResponse completes the validation errors, bounds all others, tells the budget, or charges the refusal: every
+// transport has what it refuses presented here, wherever in between it was refused.
 func (d *documents) InterceptResponse(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 	r := recordOf(ctx)
 	if r == nil {
@@ -196,14 +213,17 @@ func (d *documents) InterceptResponse(ctx context.Context, next graphql.Response
 	if resp == nil {
 		return nil
 	}
+	if !r.charged && !r.limited && d.limits.Budgets != nil {
+		d.limits.Budgets.Debit(ctx, max(r.price, ratelimit.RefusedPoints(0, 0)))
+	}
 	for _, err := range r.invalid {
 		if g := d.present(ctx, err); g != nil {
 			resp.Errors = append(resp.Errors, g)
 		}
 	}
-	if dropped := r.errors.Swap(0) - r.limit; dropped > 0 && len(resp.Errors) > 0 {
+	if dropped := r.errors.Swap(0) - int64(d.limits.MaxErrors); dropped > 0 && len(resp.Errors) > 0 {
 		resp.Errors[len(resp.Errors)-1] = d.inner(ctx, errs.New(errs.ResourceExhausted,
-			"There were more than %d errors; the rest is left out.", r.limit-1))
+			"There were more than %d errors; the rest is left out.", d.limits.MaxErrors-1))
 	}
 	if r.charged && graphql.GetOperationContext(ctx).Operation.Operation != ast.Subscription {
 		if resp.Extensions == nil {
@@ -219,7 +239,7 @@ const CostExtension = "cost"
 
 // present drops the errors beyond MaxErrors of a response: gqlgen compares each with all before it.
 func (d *documents) present(ctx context.Context, err error) *gqlerror.Error {
-	if r := recordOf(ctx); r != nil && r.errors.Add(1) > r.limit {
+	if r := recordOf(ctx); r != nil && r.errors.Add(1) > int64(d.limits.MaxErrors) {
 		return nil
 	}
 	if d.limits.Translate != nil {
@@ -228,44 +248,44 @@ func (d *documents) present(ctx context.Context, err error) *gqlerror.Error {
 	return d.inner(ctx, err)
 }
 
-// prepare makes a document of a text, or says what is wrong with it.
-func (d *documents) prepare(query string, signedIn bool) (*document, gqlerror.List) {
+// prepare makes a document of a text, or says what is wrong with it and how many validation errors that took to find.
+func (d *documents) prepare(query string, signedIn bool) (_ *document, wrong gqlerror.List, found int) {
 	if !utf8.ValidString(query) || strings.IndexByte(query, 0) >= 0 {
-		return nil, one(errs.Input("query", "The query contains a NUL character or is not valid UTF-8. Remove it."))
+		return nil, one(errs.Input("query", "The query contains a NUL character or is not valid UTF-8. Remove it.")), 0
 	}
 	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: query}, d.limits.MaxTokens)
 	if err != nil {
-		return nil, gqlerror.List{parseError(err, d.limits.MaxTokens)}
+		return nil, gqlerror.List{parseError(err, d.limits.MaxTokens)}, 0
 	}
 	if len(doc.Operations) == 0 {
-		return nil, gqlerror.List{present.Protocol(errcode.ParseFailed, "The document has no operation.")}
+		return nil, gqlerror.List{present.Protocol(errcode.ParseFailed, "The document has no operation.")}, 0
 	}
 	if err := checkShape(doc, &d.limits); err != nil {
-		return nil, gqlerror.List{present.Wrap(err)}
+		return nil, gqlerror.List{present.Wrap(err)}, 0
 	}
 	set := d.plain
 	if signedIn && len(query) <= maxSuggest {
 		set = d.kind
 	}
 	if list := validator.ValidateWithRules(d.schema, doc, set); len(list) > 0 {
-		return nil, validationErrors(list, d.limits.MaxErrors)
+		return nil, validationErrors(list, d.limits.MaxErrors), len(list)
 	}
 	if err := checkIntrospection(doc); err != nil {
-		return nil, one(err)
+		return nil, one(err), 0
 	}
 	sites, perr := completePages(doc, &d.limits)
 	if perr != nil {
-		return nil, one(perr)
+		return nil, one(perr), 0
 	}
 	out := &document{doc: doc, ops: make(map[*ast.OperationDefinition]*operation, len(doc.Operations))}
 	for _, od := range doc.Operations {
 		op, err := d.describe(od, sites)
 		if err != nil {
-			return nil, one(err)
+			return nil, one(err), 0
 		}
 		out.ops[od] = op
 	}
-	return out, nil
+	return out, nil, 0
 }
 
 func (d *documents) describe(od *ast.OperationDefinition, sites map[*ast.Field]*site) (*operation, error) {

@@ -7,7 +7,8 @@
 // concurrent use.
 //
 // Codes: GRAPHQL_PARSE_FAILED and GRAPHQL_VALIDATION_FAILED for a text that is no valid document, RESOURCE_EXHAUSTED
-// for every limit, RATE_LIMITED by Limits.Charge, BAD_USER_INPUT for page sizes, cursors and NUL characters, UNAUTHENTICATED for introspection.
+// for every limit, RATE_LIMITED by Limits.Budgets, BAD_USER_INPUT for page sizes, cursors and NUL characters, UNAUTHENTICATED for
+// introspection.
 package document
 
 import (
@@ -40,10 +41,10 @@ type Limits struct {
 	// forged cursor makes entgql panic.
 	ValidCursor func(field, cursor string) error
 
-	// Charge takes an operation's cost from its caller's budget, after everything else was judged and before anything
-	// runs; its error refuses the operation. What it gives is in extensions.cost of the answer, subscriptions' aside: one
-	// answer may be many subscribers'. Nil: there are no budgets.
-	Charge func(ctx context.Context, cost int) (ratelimit.Budget, error)
+	// Budgets are charged with an operation's cost, after everything else was judged and before anything runs, and what is
+	// left is in extensions.cost of the answer, subscriptions' aside: one answer may be many subscribers'. An operation
+	// that is refused takes the price of finding out. Nil: there are no budgets.
+	Budgets *ratelimit.Limiter
 	// Translate may put another error in the place of one that a resolver gave, before it is presented; nil keeps all.
 	Translate func(ctx context.Context, err error) error
 }
@@ -61,12 +62,11 @@ func DefaultLimits() Limits {
 // transport it has. Extensions that must see an operation before it is judged are added to srv first. It panics
 // without ValidCursor. log may be nil: slog.Default.
 func (l Limits) Install(srv *handler.Server, log *slog.Logger) {
-	d := &documents{limits: l, inner: present.Presenter(log)}
+	d := &documents{limits: l, saved: newPersistedQueries(), inner: present.Presenter(log)}
 	srv.SetErrorPresenter(d.present)
 	srv.SetRecoverFunc(present.Recover(log))
 	srv.SetParserTokenLimit(l.MaxTokens)
 	srv.SetDisableSuggestion(true)
 	srv.SetQueryCache(d)
-	srv.Use(newPersistedQueries())
 	srv.Use(d)
 }

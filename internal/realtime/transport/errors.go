@@ -10,6 +10,7 @@ import (
 
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/ratelimit"
 	"cdsa.dev/cdsa/internal/realtime/wire"
 )
 
@@ -57,7 +58,26 @@ func tooLong() *errs.Error {
 
 // refuse answers a request over plain HTTP.
 func refuse(w http.ResponseWriter, status int, e *errs.Error) {
+	refuseWith(w, status, &graphql.Response{Errors: gqlerror.List{present(e)}})
+}
+
+func refuseWith(w http.ResponseWriter, status int, r *graphql.Response) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(wire.AppendBody(nil, &graphql.Response{Errors: gqlerror.List{present(e)}})) // the client is gone if it fails
+	_, _ = w.Write(wire.AppendBody(nil, r)) // the client is gone if it fails
+}
+
+// admit gives an error to a caller who has nothing left to pay a refusal with.
+func (s *Server) admit(ctx context.Context) error {
+	if s.cfg.Budgets == nil {
+		return nil
+	}
+	return s.cfg.Budgets.Admit(ctx)
+}
+
+// debit charges a request that was refused for what it holds, for the bytes that were read to find it.
+func (s *Server) debit(ctx context.Context, bytes int) {
+	if s.cfg.Budgets != nil {
+		s.cfg.Budgets.Debit(ctx, ratelimit.RefusedPoints(bytes, 0))
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/gorilla/websocket"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
@@ -31,6 +32,7 @@ func (c *conn) handle(kind int, b []byte) {
 	}
 	m, err := wire.Parse(b)
 	if err != nil {
+		c.s.debit(c.ctx, len(b))
 		c.close(closeBadMessage, err.Error())
 		return
 	}
@@ -115,10 +117,15 @@ func (c *conn) subscribe(m wire.Message) {
 		c.close(closeUnauthorized, "Unauthorized: send connection_init and wait for connection_ack first.")
 		return
 	}
-	params, err := wire.Params(m.Payload)
-	if err != nil {
-		c.close(closeBadMessage, err.Error())
-		return
+	limited := c.s.admit(c.ctx)
+	var params *graphql.RawParams
+	if limited == nil {
+		var err error
+		if params, err = wire.Params(m.Payload); err != nil {
+			c.s.debit(c.ctx, len(m.Payload))
+			c.close(closeBadMessage, err.Error())
+			return
+		}
 	}
 	o := newOperation(c, m.ID)
 	var refused *errs.Error
@@ -133,6 +140,7 @@ func (c *conn) subscribe(m wire.Message) {
 		o.cancel()
 		c.close(closeDuplicate, "Subscriber for "+m.ID+" already exists")
 		return
+	case limited != nil:
 	case len(c.ops) >= c.s.cfg.MaxOperations:
 		refused = errs.New(errs.ResourceExhausted, "This connection has %d operations open. Complete some of them first.", len(c.ops))
 	case wire.HasNUL(params):
@@ -142,8 +150,14 @@ func (c *conn) subscribe(m wire.Message) {
 		c.s.operations.Add(1)
 	}
 	c.mu.Unlock()
+	if limited != nil {
+		c.write(wire.AppendError(nil, o.qid, c.s.answer(o.ctx, c.exec, limited).Errors))
+		o.cancel()
+		return
+	}
 	if refused != nil {
 		o.cancel()
+		c.s.debit(c.ctx, len(m.Payload))
 		c.write(wire.AppendError(nil, o.qid, gqlerror.List{present(refused)}))
 		return
 	}

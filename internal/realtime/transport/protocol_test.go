@@ -16,6 +16,7 @@ import (
 
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/ratelimit"
 )
 
 type gqlError = gqlerror.Error
@@ -70,6 +71,42 @@ func TestProtocol_CloseCodes(t *testing.T) {
 		})
 	}
 	until(t, "all closed", func() bool { return f.rt.Stats().Peers == 0 })
+}
+
+// budgets holds four points, which hardly flow back.
+func budgets(t *testing.T) *ratelimit.Limiter {
+	t.Helper()
+	l, err := ratelimit.New(ratelimit.Config{
+		Points: 4, Refill: 1, Secret: make([]byte, 32), Record: func(context.Context, ratelimit.Note) error { return nil },
+		Now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
+	})
+	require.NoError(t, err)
+	return l
+}
+
+// TestProtocol_Budget: messages that are refused are paid for by whoever the connection is, and with nothing left a
+// subscribe is refused unread.
+func TestProtocol_Budget(t *testing.T) {
+	f := serve(t, Config{Budgets: budgets(t)}, map[string]*authz.Principal{"a": user("ada", time.Time{})})
+	open := f.connect(t, "a")
+	for _, m := range []string{
+		`{"type":"subscribe"}`,
+		`{"id":"1","type":"subscribe","payload":{"query":7}}`,
+		`{"id":"1","type":"subscribe","payload":{"query":7,"variables":"` + strings.Repeat("x", 2<<10) + `"}}`,
+	} {
+		c := f.connect(t, "a")
+		c.send(m)
+		code, _ := c.closed()
+		require.Equal(t, 4400, code)
+	}
+	open.send(`{"id":"1","type":"subscribe","payload":{"query":7}}`)
+	require.Equal(t, "RATE_LIMITED", open.failed("1"))
+	open.subscribe("1", "{hello}")
+	require.Equal(t, "RATE_LIMITED", open.failed("1"), "the id is free again, and the connection open")
+
+	stranger := f.connect(t)
+	stranger.send(`{"id":"1","type":"subscribe","payload":{"query":"{hello}","variables":{"a":"\u0000"}}}`)
+	require.Equal(t, "BAD_USER_INPUT", stranger.failed("1"), "another's budget is another")
 }
 
 func TestProtocol_BinaryMessage(t *testing.T) {

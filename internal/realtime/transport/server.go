@@ -23,6 +23,7 @@ import (
 	"github.com/google/uuid"
 
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/ratelimit"
 	"cdsa.dev/cdsa/internal/realtime"
 	"cdsa.dev/cdsa/internal/realtime/outbox"
 )
@@ -40,6 +41,9 @@ type Config struct {
 	Standing func(ctx context.Context, sessions []uuid.UUID) (map[uuid.UUID]*authz.Principal, error)
 	// Operation makes the context of one operation over a websocket, for request ids.
 	Operation func(context.Context) context.Context
+	// Budgets pay for requests that are refused before they are operations; those are charged by the GraphQL handler, from
+	// the same budgets. Nil: there are none.
+	Budgets *ratelimit.Limiter
 	// Origins are allowed besides the server's own, as scheme://host[:port]. Requests without Origin are native clients.
 	Origins []string
 	Log     *slog.Logger

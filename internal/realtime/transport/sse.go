@@ -97,6 +97,13 @@ func mentionsStream(accept string) bool {
 
 // Do answers with a stream, or with JSON and a status where the request itself is wrong.
 func (t eventStream) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor) {
+	if err := t.s.admit(r.Context()); err != nil {
+		if limited, ok := errs.As(err); ok {
+			w.Header().Set("Retry-After", strconv.FormatInt(int64((limited.RetryAfter+time.Second-1)/time.Second), 10))
+		}
+		refuseWith(w, http.StatusTooManyRequests, t.s.answer(r.Context(), exec, err))
+		return
+	}
 	params, status, e := t.s.request(w, r)
 	if e != nil {
 		refuse(w, status, e)
@@ -175,21 +182,23 @@ func open(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) request(w http.ResponseWriter, r *http.Request) (*graphql.RawParams, int, *errs.Error) {
 	start := graphql.Now()
 	var p *graphql.RawParams
-	var status int
+	var size, status int // bytes read
 	var e *errs.Error
 	if r.Method == http.MethodGet {
 		if s.crossSite(r) {
 			return nil, http.StatusForbidden, errs.New(errs.Forbidden, "Requests from this site are refused. Ask the operator to allow its origin.")
 		}
+		size = len(r.URL.RawQuery)
 		p, status, e = fromURL(r.URL)
 	} else {
-		p, status, e = s.fromBody(w, r)
+		p, size, status, e = s.fromBody(w, r)
+	}
+	if e == nil && wire.HasNUL(p) {
+		status, e = http.StatusBadRequest, errs.New(errs.BadUserInput, "Text must not hold a NUL character.")
 	}
 	if e != nil {
+		s.debit(r.Context(), size)
 		return nil, status, e
-	}
-	if wire.HasNUL(p) {
-		return nil, http.StatusBadRequest, errs.New(errs.BadUserInput, "Text must not hold a NUL character.")
 	}
 	p.Headers = r.Header
 	p.ReadTime = graphql.TraceTiming{Start: start, End: graphql.Now()}
@@ -222,26 +231,26 @@ func fromURL(u *url.URL) (*graphql.RawParams, int, *errs.Error) {
 	return p, 0, nil
 }
 
-func (s *Server) fromBody(w http.ResponseWriter, r *http.Request) (*graphql.RawParams, int, *errs.Error) {
+func (s *Server) fromBody(w http.ResponseWriter, r *http.Request) (p *graphql.RawParams, size, status int, e *errs.Error) {
 	typ, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if cs := params["charset"]; err != nil || typ != "application/json" || cs != "" && !strings.EqualFold(cs, "utf-8") {
-		return nil, http.StatusUnsupportedMediaType, errs.New(errs.BadUserInput, "Send the operation as application/json in UTF-8.")
+		return nil, 0, http.StatusUnsupportedMediaType, errs.New(errs.BadUserInput, "Send the operation as application/json in UTF-8.")
 	}
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, http.StatusRequestEntityTooLarge, errs.New(errs.ResourceExhausted, "The request is larger than %d bytes. Send less.", s.cfg.MaxBody)
+		return nil, 0, http.StatusRequestEntityTooLarge, errs.New(errs.ResourceExhausted, "The request is larger than %d bytes. Send less.", s.cfg.MaxBody)
 	case err != nil:
-		return nil, http.StatusBadRequest, errs.Wrap(err, errs.BadUserInput, "The request did not arrive whole. Send it again.")
+		return nil, 0, http.StatusBadRequest, errs.Wrap(err, errs.BadUserInput, "The request did not arrive whole. Send it again.")
 	case !utf8.Valid(b):
-		return nil, http.StatusBadRequest, errs.New(errs.BadUserInput, "The request is not valid UTF-8.")
+		return nil, len(b), http.StatusBadRequest, errs.New(errs.BadUserInput, "The request is not valid UTF-8.")
 	}
-	p, err := wire.Request(b)
+	p, err = wire.Request(b)
 	if err != nil {
-		return nil, http.StatusBadRequest, errs.New(errs.BadUserInput, "The body must be a JSON object with a query string; variables and extensions must be objects.")
+		return nil, len(b), http.StatusBadRequest, errs.New(errs.BadUserInput, "The body must be a JSON object with a query string; variables and extensions must be objects.")
 	}
-	return p, 0, nil
+	return p, len(b), 0, nil
 }
 
 func unauthenticated(sentence string) *graphql.Response {

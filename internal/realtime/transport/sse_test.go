@@ -223,6 +223,29 @@ func TestSSE_Refusals(t *testing.T) {
 	}
 }
 
+// TestSSE_Budget: requests that are refused are paid for, and with nothing left the next is refused unread.
+func TestSSE_Budget(t *testing.T) {
+	f := serve(t, Config{Budgets: budgets(t)}, nil)
+	bad := func(body string) *events {
+		r := f.request(t, http.MethodPost, "")
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		return f.do(t, r)
+	}
+	require.Equal(t, http.StatusBadRequest, bad(`{`).res.StatusCode)
+	require.Equal(t, http.StatusBadRequest, bad(`{"query":7,"variables":"`+strings.Repeat("x", 2<<10)+`"}`).res.StatusCode)
+	r := f.request(t, http.MethodGet, "")
+	r.URL.RawQuery = "query=%zz"
+	require.Equal(t, http.StatusBadRequest, f.do(t, r).res.StatusCode)
+	for _, body := range []string{`{`, `{"query":"{hello}"}`} {
+		s := bad(body)
+		require.Equal(t, http.StatusTooManyRequests, s.res.StatusCode)
+		require.Equal(t, "1", s.res.Header.Get("Retry-After"))
+		b, err := io.ReadAll(s.res.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(b), "RATE_LIMITED")
+	}
+}
+
 func TestSSE_Supports(t *testing.T) {
 	for accept, want := range map[string]bool{
 		"text/event-stream": true, "TEXT/Event-Stream; charset=utf-8": true, "text/event-stream, */*": true,

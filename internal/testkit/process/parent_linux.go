@@ -1,4 +1,4 @@
-package e2e
+package process
 
 import (
 	"os/exec"
@@ -18,8 +18,8 @@ func init() {
 	}()
 }
 
-// startWithParent starts a process that does not outlive this one, however it ends.
-func startWithParent(cmd *exec.Cmd) error {
+// Start starts a process that does not outlive this one, however it ends.
+func Start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	result := make(chan error)
 	starts <- func() { result <- cmd.Start() }
