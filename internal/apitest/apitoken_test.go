@@ -185,6 +185,45 @@ func TestAPIToken_Assistant(t *testing.T) {
 	})
 }
 
+// TestRevocation_UnderWay: an answer that is being written stops within the bound when the API token that asked for it is
+// revoked, and when its user is deactivated, here or on another replica.
+func TestRevocation_UnderWay(t *testing.T) {
+	db, bus := pgtest.New(t), startNATS(t)
+	one := startReplica(t, db, "NATS_URL="+bus, "CDSA_LLM_OFFLINE_DELAY=2s")
+	two := startReplica(t, db, "NATS_URL="+bus, "CDSA_WORKERS=false")
+	for name, c := range map[string]struct {
+		token bool
+		end   func(t *testing.T, x *person, id uuid.UUID)
+	}{
+		"Token": {true, func(t *testing.T, x *person, id uuid.UUID) {
+			t.Helper()
+			x.on(two).ok(t, `mutation($id: ID!) { revokeSession(id: $id) { id } }`, map[string]any{"id": id}, nil)
+		}},
+		"User": {false, func(t *testing.T, x *person, _ uuid.UUID) {
+			t.Helper()
+			two.root(t).ok(t, operations["Mutation.setUserActive"].query, map[string]any{"id": x.id}, nil)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := one.newPerson(t, "asker", "analyst")
+			y, id := x, uuid.Nil
+			if c.token {
+				var token string
+				token, id = x.newToken(t, time.Hour, "chat:read", "chat:write")
+				y = x.bearing(token)
+			}
+			reply := y.say(t, y.newChat(t), "What is there to say of all that is known of otters, herons, kingfishers and the canal at dawn?")
+			status := func() string { return one.text(t, `SELECT status FROM chat_messages WHERE id = $1`, reply) }
+			eventually(t, "it is being written", func() bool { return status() == "STREAMING" })
+			began := time.Now()
+			c.end(t, x, id)
+			eventually(t, "it stops", func() bool { return status() == "FAILED" })
+			require.Less(t, time.Since(began), revocationBound)
+			require.Equal(t, "UNAUTHENTICATED", one.text(t, `SELECT error_code FROM chat_messages WHERE id = $1`, reply))
+		})
+	}
+}
+
 // minimal writes a mutation with something of the right type for each argument.
 func minimal(tb testing.TB, field string) string {
 	tb.Helper()
