@@ -338,16 +338,13 @@ func (s *Service) passed(ctx context.Context, tx *uow.Tx, login string, userID u
 }
 
 // UnlockUser lifts the pause of an account after failed sign-ins, from every network; that of a network at all accounts
-// stays. Nothing else changes for an account that is not paused. It needs users:write. FORBIDDEN; NOT_FOUND;
-// BAD_USER_INPUT. Audited as ACCOUNT_UNLOCKED.
+// stays. Nothing else changes for an account that is not paused. It needs users:write. UNAUTHENTICATED; FORBIDDEN;
+// NOT_FOUND; BAD_USER_INPUT. Audited as ACCOUNT_UNLOCKED.
 func (s *Service) UnlockUser(ctx context.Context, id uuid.UUID) (*ent.User, error) {
-	if _, err := authz.Require(ctx, "users", "write"); err != nil {
-		return nil, s.refused(ctx, "unlockUser", "User", id, err)
-	}
 	if err := uid.Check(id, uid.User, "id"); err != nil {
 		return nil, err
 	}
-	err := s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err := s.administer(ctx, deed{"unlockUser", "users", "write", "User", id}, func(ctx context.Context, tx *uow.Tx, _ *authz.Principal) error {
 		if _, err := lock(ctx, tx, id); errors.Is(err, pgx.ErrNoRows) {
 			return errs.Missing("user")
 		} else if err != nil {
