@@ -186,7 +186,7 @@ func (s *Service) admitted(ctx context.Context, login string, who person) error 
 		return fmt.Errorf("read the counters of failed sign-ins: %w", err)
 	}
 	if i := slices.IndexFunc(pauses, func(p pause) bool { return p.kind == byName }); i >= 0 {
-		known, err := s.knows(ctx, who.id, c.network, now)
+		known, err := s.knows(ctx, s.cfg.Pool, who.id, c.network, now)
 		if err != nil {
 			return err
 		}
@@ -209,11 +209,14 @@ func (s *Service) admitted(ctx context.Context, login string, who person) error 
 }
 
 // knows says whether the account was signed in to from the network lately.
-func (s *Service) knows(ctx context.Context, userID uuid.UUID, network string, now time.Time) (bool, error) {
+func (s *Service) knows(ctx context.Context, db interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, userID uuid.UUID, network string, now time.Time,
+) (bool, error) {
 	if network == "" {
 		return false, nil
 	}
-	rows, err := s.cfg.Pool.Query(ctx, `SELECT DISTINCT ip_address FROM sessions
+	rows, err := db.Query(ctx, `SELECT DISTINCT ip_address FROM sessions
 		WHERE user_id = $1 AND created_at > $2 AND kind = 'INTERACTIVE' AND family_id = id AND ip_address IS NOT NULL LIMIT $3`,
 		userID, now.Add(-knownNetwork), maxKnownAddresses)
 	if err != nil {
