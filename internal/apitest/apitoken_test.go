@@ -92,8 +92,63 @@ func TestAPIToken(t *testing.T) {
 		require.GreaterOrEqual(t, closed, 9)
 		require.Len(t, of(acts(), "PERMISSION_DENIED", x.id), closed, "each denial is recorded")
 	})
+	t.Run("NotItsOwner", func(t *testing.T) {
+		const account = `{ id username fullName permissions email lastLogin isSuperuser oidcSubject hasRole(name: "analyst")
+			roles { name } sessions { totalCount edges { node { id ipAddress } } } auditLogs { totalCount } }`
+		var d struct {
+			Viewer, Node struct {
+				ID               uuid.UUID
+				Username         string
+				Email, LastLogin *string
+				IsSuperuser      *bool
+				HasRole          bool
+				Roles            []struct{ Name string }
+				AuditLogs        struct{ TotalCount int }
+				Sessions         struct {
+					TotalCount int
+					Edges      []struct {
+						Node struct {
+							ID        uuid.UUID
+							IPAddress *string
+						}
+					}
+				}
+			}
+		}
+		y.ok(t, `query($id: ID!) { viewer `+account+` node(id: $id) { ... on User `+account+` } }`, map[string]any{"id": x.id}, &d)
+		for _, u := range []any{d.Viewer, d.Node} {
+			require.Equal(t, d.Viewer, u, "by whichever way")
+		}
+		require.Equal(t, x.username, d.Viewer.Username, "whose token it is")
+		require.Nil(t, d.Viewer.Email)
+		require.Nil(t, d.Viewer.LastLogin)
+		require.Nil(t, d.Viewer.IsSuperuser)
+		require.False(t, d.Viewer.HasRole)
+		require.Empty(t, d.Viewer.Roles)
+		require.Zero(t, d.Viewer.AuditLogs.TotalCount)
+		require.Equal(t, 1, d.Viewer.Sessions.TotalCount)
+		require.Equal(t, id, d.Viewer.Sessions.Edges[0].Node.ID, "itself")
+		require.Nil(t, d.Viewer.Sessions.Edges[0].Node.IPAddress)
+
+		acts := w.since(t)
+		lists := map[string]string{`{ sessions { totalCount } }`: "users:read", `{ viewerActivity { totalCount } }`: "audit:read"}
+		for query := range lists {
+			require.Equal(t, "FORBIDDEN", y.do(t, query, nil).outcome(), query)
+			x.ok(t, query, nil, nil)
+		}
+		require.Len(t, of(acts(), "PERMISSION_DENIED", x.id), len(lists))
+		a := w.newPerson(t, "reader", "auditor")
+		for query, permission := range lists {
+			token, _ := a.newToken(t, time.Hour, permission)
+			a.bearing(token).ok(t, query, nil, nil)
+		}
+		token, _ := a.newToken(t, time.Hour, "users:read")
+		d.Viewer.Email = nil
+		a.bearing(token).ok(t, `{ viewer { email } }`, nil, &d)
+		require.Equal(t, a.email, *d.Viewer.Email)
+	})
 	t.Run("OtherSessions", func(t *testing.T) {
-		require.Equal(t, "FORBIDDEN", y.do(t, `mutation($id: ID!) { revokeSession(id: $id) { id } }`, map[string]any{"id": x.session}).outcome())
+		require.Equal(t, "NOT_FOUND", y.do(t, `mutation($id: ID!) { revokeSession(id: $id) { id } }`, map[string]any{"id": x.session}).outcome())
 		x.ok(t, `mutation { revokeOtherSessions }`, nil, nil)
 		y.ok(t, `{ viewer { id } }`, nil, nil)
 	})
