@@ -31,8 +31,10 @@ func directives(r *Resolver) generated.DirectiveRoot {
 			if err != nil {
 				return nil, err
 			}
-			if p.APIToken && !openToPrograms(fieldName(ctx)) {
-				return nil, denied(ctx, rec, "interactive", errs.New(errs.Forbidden, "An API token cannot do this. Sign in and do it yourself."))
+			if p.APIToken {
+				if permission, err := openToPrograms(p, fieldName(ctx)); err != nil {
+					return nil, denied(ctx, rec, permission, err)
+				}
 			}
 			return answer(ctx, next)
 		},
@@ -54,14 +56,26 @@ func directives(r *Resolver) generated.DirectiveRoot {
 	}
 }
 
-// openToPrograms says whether an API token may call a field that asks for no permission. Of mutations these are acts on
-// one's own account; what is not named here is for people.
-func openToPrograms(field string) bool {
+// openToPrograms refuses what an API token may not call of the fields that ask for no permission, and names what it lacks.
+// Of mutations only these acts on one's own account are open; what is not named here is for people. Lists of one's own
+// account take the permission that lists of everyone's take.
+func openToPrograms(p *authz.Principal, field string) (lacks string, err error) {
 	switch field {
 	case "Mutation.logout", "Mutation.revokeSession", "Mutation.withdrawToolApproval": // the first two at most end the token
-		return true
+		return "", nil
+	case "Query.sessions":
+		lacks = "users:read"
+	case "Query.viewerActivity":
+		lacks = "audit:read"
+	default:
+		if strings.HasPrefix(field, "Mutation.") {
+			return "interactive", errs.New(errs.Forbidden, "An API token cannot do this. Sign in and do it yourself.")
+		}
 	}
-	return !strings.HasPrefix(field, "Mutation.")
+	if lacks != "" && !p.Holds(lacks) {
+		return lacks, errs.New(errs.Forbidden, "An API token needs the permission %s to see this of its owner. Sign in, or use a token that has it.", lacks)
+	}
+	return "", nil
 }
 
 // answer runs the resolver and, where the hot lists' whole selection allows it, writes the result at once.
@@ -111,12 +125,21 @@ func owner(obj any) uuid.UUID {
 	return uuid.Nil
 }
 
+// ofAccount says whether an object is of somebody's account, which a program of theirs is no owner of.
+func ofAccount(obj any) bool {
+	switch obj.(type) {
+	case *ent.User, *ent.Session:
+		return true
+	}
+	return false
+}
+
 func selfOr(ctx context.Context, obj any, next graphql.Resolver, permission string) (any, error) {
 	p := authz.From(ctx)
 	if p == nil || p.UserID == uuid.Nil {
 		return nil, nil //nolint:nilnil // null without an error is the contract for what is hidden
 	}
-	if owner(obj) != p.UserID {
+	if owner(obj) != p.UserID || p.APIToken && ofAccount(obj) {
 		if !authz.Known(permission) { // "-" is held by no one, superusers included
 			return nil, nil //nolint:nilnil // likewise
 		}

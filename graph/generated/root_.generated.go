@@ -12337,7 +12337,7 @@ input CreateDocumentInput {
   roles(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: RoleOrder, where: RoleWhereInput): RoleConnection! @hasPermission(resource: "roles", action: "read")
   "Permissions."
   permissions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: PermissionOrder, where: PermissionWhereInput): PermissionConnection! @hasPermission(resource: "roles", action: "read")
-  "The caller's login sessions; everyone's with users:read."
+  "The caller's login sessions; everyone's with users:read, which an API token needs in any case."
   sessions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: SessionOrder, where: SessionWhereInput): SessionConnection! @authenticated
   "The caller's conversations; everyone's metadata with audit:read."
   chatSessions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ChatSessionOrder, where: ChatSessionWhereInput): ChatSessionConnection! @hasPermission(resource: "chat", action: "read")
@@ -12349,7 +12349,7 @@ input CreateDocumentInput {
   toolApprovals(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolApprovalOrder, where: ToolApprovalWhereInput): ToolApprovalConnection! @hasPermission(resource: "approvals", action: "read")
   "The audit log."
   auditLogs(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: AuditLogOrder, where: AuditLogWhereInput): AuditLogConnection! @hasPermission(resource: "audit", action: "read")
-  "The audit log's entries of the caller's own acts."
+  "The audit log's entries of the caller's own acts; an API token needs audit:read."
   viewerActivity(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: AuditLogOrder, where: AuditLogWhereInput): AuditLogConnection! @authenticated
   "Documents the caller may see."
   documents(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: DocumentOrder, where: DocumentWhereInput): DocumentConnection! @hasPermission(resource: "documents", action: "read")

@@ -237,11 +237,17 @@ func TestAPIToken_MayNot(t *testing.T) {
 	requireCode(t, errs.Forbidden, err)
 	_, err = r.RevokeOthers(ctx)
 	requireCode(t, errs.Forbidden, err)
+	_, reader := r.apiToken(t, account.Signed{Principal: r.admin}, "users:read")
 	for _, id := range []uuid.UUID{other.Session.ID, second.SessionID} {
 		_, err = r.RevokeSession(ctx, id)
+		requireCode(t, errs.NotFound, err) // it sees itself alone
+		_, err = r.RevokeSession(testkit.As(reader), id)
 		requireCode(t, errs.Forbidden, err)
 	}
-	require.Equal(t, 4, r.audited(t, "PERMISSION_DENIED", `user_id = $1`, s.User.ID))
+	_, err = r.RevokeSession(testkit.As(reader), r.admin.SessionID)
+	requireCode(t, errs.Forbidden, err)
+	require.Equal(t, 2, r.audited(t, "PERMISSION_DENIED", `user_id = $1`, s.User.ID))
+	require.Equal(t, 3, r.audited(t, "PERMISSION_DENIED", `user_id = $1`, r.admin.UserID))
 	require.True(t, r.stands(t, s) && r.stands(t, other))
 
 	_, manager := r.apiToken(t, account.Signed{Principal: r.admin}, "users:read", "users:write")

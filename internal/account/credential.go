@@ -186,7 +186,7 @@ func (s *Service) RequestPasswordReset(ctx context.Context, email string) error 
 		if err != nil {
 			return err
 		}
-		to, err := s.resettable(ctx, tx, who.id)
+		to, err := s.resettable(ctx, tx, who.id, network)
 		if err != nil {
 			return err
 		}
@@ -203,13 +203,13 @@ func (s *Service) RequestPasswordReset(ctx context.Context, email string) error 
 	})
 }
 
-// resettable locks an account and gives it when a link may be mailed to it, else the zero one.
-func (s *Service) resettable(ctx context.Context, tx *uow.Tx, id uuid.UUID) (addressee, error) {
+// resettable locks an account and gives it when a link may be mailed to it for a request from a network, else the zero one.
+func (s *Service) resettable(ctx context.Context, tx *uow.Tx, id uuid.UUID, network []byte) (addressee, error) {
 	u, err := lock(ctx, tx, id)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return addressee{}, fmt.Errorf("lock an account: %w", err)
 	}
-	n, err := s.asked(ctx, tx, resetToken, id)
+	may, err := s.resets(ctx, tx, id, network)
 	if err != nil {
 		return addressee{}, err
 	}
@@ -218,7 +218,7 @@ func (s *Service) resettable(ctx context.Context, tx *uow.Tx, id uuid.UUID) (add
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return addressee{}, fmt.Errorf("read an account: %w", err)
 	}
-	if !u.active || n >= maxResets {
+	if !u.active || !may {
 		return addressee{}, nil
 	}
 	return a, nil

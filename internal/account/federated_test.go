@@ -17,6 +17,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/oidc"
+	"cdsa.dev/cdsa/internal/testkit"
 	"cdsa.dev/cdsa/internal/testkit/idp"
 )
 
@@ -393,4 +394,35 @@ func TestService_ExchangeOIDCCode_Race(t *testing.T) {
 	}
 	require.Equal(t, 1, h.Count(t, `SELECT count(*) FROM users WHERE oidc_subject = 'ada-1'`))
 	require.Equal(t, 1, h.audited(t, "USER_CREATED", `details->>'by' = 'corp'`))
+}
+
+// TestRoles_NamedByProviders: a claim gives the role that the operator named, and never another that took its name.
+func TestRoles_NamedByProviders(t *testing.T) {
+	h := newHouse(t, func(s *oidc.Settings) {
+		s.Roles = map[string]string{"watch": "night watch", "later": "dawn watch"}
+		s.DefaultRoles = []string{"newcomer"}
+	})
+	admin := testkit.As(h.admin)
+	mapped, err := h.CreateRole(admin, "night watch", "", []string{"tools:read"})
+	require.NoError(t, err, "the operator named it, somebody makes it")
+	first, err := h.CreateRole(admin, "newcomer", "", nil)
+	require.NoError(t, err)
+	other, err := h.CreateRole(admin, "keepers", "", []string{"audit:read"})
+	require.NoError(t, err)
+	for name, err := range map[string]error{
+		"away":        second(h.UpdateRole(admin, mapped.ID, ptr("day watch"), nil)),
+		"awayDefault": second(h.UpdateRole(admin, first.ID, ptr("somebody"), nil)),
+		"to":          second(h.UpdateRole(admin, other.ID, ptr("Dawn Watch"), nil)),
+		"delete":      h.DeleteRole(admin, mapped.ID),
+	} {
+		require.Equal(t, "CONFIGURED", failure(t, errs.FailedPrecondition, err).State, name)
+	}
+	_, err = h.UpdateRole(admin, mapped.ID, nil, ptr("At night."))
+	require.NoError(t, err)
+	_, err = h.UpdateRole(admin, other.ID, ptr("curators"), nil)
+	require.NoError(t, err)
+	require.NoError(t, h.DeleteRole(admin, other.ID))
+	s, err := h.exchange(idp.Person{"sub": "s1", "email": "ann@example.org", "email_verified": true, "groups": []string{"watch", "later"}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"tools:read"}, s.Principal.Permissions())
 }

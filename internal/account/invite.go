@@ -145,13 +145,10 @@ func (s *Service) roomToInvite(ctx context.Context, tx *uow.Tx, email string) er
 	return nil
 }
 
-// RevokeInvitation takes an invitation back; one that was taken back already stays so. It needs users:write. FORBIDDEN;
-// NOT_FOUND; FAILED_PRECONDITION when it was used. Audited as INVITATION_REVOKED.
+// RevokeInvitation takes an invitation back; one that was taken back already stays so. It needs users:write.
+// UNAUTHENTICATED; FORBIDDEN; NOT_FOUND; FAILED_PRECONDITION when it was used. Audited as INVITATION_REVOKED.
 func (s *Service) RevokeInvitation(ctx context.Context, id uuid.UUID) error {
-	if _, err := authz.Require(ctx, "users", "write"); err != nil {
-		return s.refused(ctx, "revokeInvitation", "Invitation", id, err)
-	}
-	return s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	return s.administer(ctx, deed{"revokeInvitation", "users", "write", "Invitation", id}, func(ctx context.Context, tx *uow.Tx, _ *authz.Principal) error {
 		var used, revoked bool
 		err := tx.PG.QueryRow(ctx, `SELECT used_at IS NOT NULL, revoked_at IS NOT NULL FROM mailed_tokens WHERE id = $1 AND kind = 'INVITE' FOR UPDATE`, id).Scan(&used, &revoked)
 		switch {
@@ -212,7 +209,7 @@ func (s *Service) invitation(ctx context.Context, tx *uow.Tx, token, email strin
 	if err != nil {
 		return id, nil, err
 	}
-	inviter, err := invitedBy(ctx, tx, by)
+	inviter, err := s.invitedBy(ctx, tx, by)
 	if err != nil {
 		return id, nil, err
 	}
@@ -246,15 +243,16 @@ func (s *Service) openFor(ctx context.Context, tx *uow.Tx, id uuid.UUID, email, 
 	return roles, by, nil
 }
 
-// invitedBy gives what an inviter may do at this moment and until commit. FORBIDDEN when they may not invite any more.
-func invitedBy(ctx context.Context, tx *uow.Tx, id uuid.UUID) (*authz.Principal, error) {
+// invitedBy gives what an inviter may do at this moment and until commit. FORBIDDEN when they may not invite any more, be it
+// only until they have enrolled a second factor.
+func (s *Service) invitedBy(ctx context.Context, tx *uow.Tx, id uuid.UUID) (*authz.Principal, error) {
 	var (
-		superuser bool
-		permits   []string
+		superuser, enrol bool
+		permits          []string
 	)
 	err := tx.PG.QueryRow(ctx, `SELECT u.is_superuser FROM users u WHERE u.id = $1 AND u.is_active AND u.erased_at IS NULL FOR SHARE`, id).Scan(&superuser)
 	if err == nil { // a statement of its own: it sees what the lock waited for
-		err = tx.PG.QueryRow(ctx, `SELECT `+permissionsOf+` FROM users u WHERE u.id = $1`, id).Scan(&permits)
+		err = tx.PG.QueryRow(ctx, `SELECT `+mustEnrol+`, `+permissionsOf+` FROM users u WHERE u.id = $1`, id, s.cfg.Settings.MFARoles).Scan(&enrol, &permits)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, notInvited()
@@ -262,7 +260,7 @@ func invitedBy(ctx context.Context, tx *uow.Tx, id uuid.UUID) (*authz.Principal,
 	if err != nil {
 		return nil, fmt.Errorf("read an inviter: %w", err)
 	}
-	p := authz.NewUser(id, "", uuid.Nil, superuser, time.Time{}, permits...)
+	p := principal(id, "", uuid.Nil, superuser, time.Time{}, enrol, permits)
 	if !p.Can("users:write") {
 		return nil, notInvited()
 	}

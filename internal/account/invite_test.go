@@ -272,7 +272,10 @@ func TestRegister_InvitationTime(t *testing.T) {
 // TestRegister_InvitationVoid: an invitation gives no more than its maker could give now.
 func TestRegister_InvitationVoid(t *testing.T) {
 	r := newInviteRig(t)
+	r.sql(t, `INSERT INTO roles (id, created_at, updated_at, name, description) SELECT $1, now(), now(), 'tester', ''`, uid.New(uid.Role))
 	boss := r.user(t, "boss", "admin")
+	r.config.Settings.MFARoles = []string{"tester"}
+	r.remake(t)
 	invite := func(email string, roles ...string) string {
 		_, tok, err := r.Invite(testkit.As(boss.Principal), email, roles, nil)
 		require.NoError(t, err)
@@ -288,6 +291,8 @@ func TestRegister_InvitationVoid(t *testing.T) {
 	for name, c := range map[string]struct{ spoil, mend string }{
 		"inactive": {`UPDATE users SET is_active = FALSE WHERE username = 'boss'`, `UPDATE users SET is_active = TRUE WHERE username = 'boss'`},
 		"erased":   {`UPDATE users SET erased_at = now() WHERE username = 'boss'`, `UPDATE users SET erased_at = NULL WHERE username = 'boss'`},
+		"enrols": {`INSERT INTO user_roles SELECT u.id, r.id FROM users u, roles r WHERE u.username = 'boss' AND r.name = 'tester'`,
+			`DELETE FROM user_roles WHERE role_id = (SELECT id FROM roles WHERE name = 'tester')`},
 		"lowered": {`UPDATE user_roles SET role_id = (SELECT id FROM roles WHERE name = 'steward') WHERE user_id = (SELECT id FROM users WHERE username = 'boss')`,
 			`UPDATE user_roles SET role_id = (SELECT id FROM roles WHERE name = 'admin') WHERE user_id = (SELECT id FROM users WHERE username = 'boss')`},
 		"raised": {`INSERT INTO role_permissions SELECT (SELECT id FROM roles WHERE name = 'approver'), id FROM permissions WHERE name = 'audit:hold';

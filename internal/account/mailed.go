@@ -45,7 +45,8 @@ var (
 // and by the network of those who need not be signed in to ask.
 const (
 	mailWindow    = time.Hour
-	maxResets     = 3  // an account
+	maxResets     = 3  // an account, asked for from one network
+	maxAllResets  = 10 // an account; networks that it was signed in from lately are not kept from their maxResets by it
 	maxVerifies   = 5  // an account
 	maxNotices    = 5  // an account
 	maxForNetwork = 30 // of any kind; requests at the same instant may pass it by a few
@@ -133,6 +134,21 @@ func (s *Service) asked(ctx context.Context, tx *uow.Tx, k mailedKind, user uuid
 		return 0, fmt.Errorf("count mails of an account: %w", err)
 	}
 	return n, nil
+}
+
+// resets says whether a reset of an account may be mailed for one more request from a network, of which key is the hash.
+// What others ask for elsewhere does not use up what the rightful person may have where they usually are. Callers hold the
+// lock on the account.
+func (s *Service) resets(ctx context.Context, tx *uow.Tx, user uuid.UUID, key []byte) (bool, error) {
+	var here, all int
+	now := s.now()
+	err := tx.PG.QueryRow(ctx, `SELECT count(*) FILTER (WHERE network = $3), count(*) FROM mailed_tokens WHERE user_id = $1 AND kind = 'RESET' AND created_at > $2`,
+		user, now.Add(-mailWindow), key).Scan(&here, &all)
+	if err != nil {
+		return false, fmt.Errorf("count mails of an account: %w", err)
+	}
+	known, err := s.knows(ctx, tx.PG, user, networkOf(deviceOf(ctx).ip), now) // asked in any case: every account takes the same statements
+	return here < maxResets && (known || all < maxAllResets), err
 }
 
 // network is where a mail is asked for from, as a keyed hash, and whether that place has asked for all it may.

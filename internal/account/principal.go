@@ -144,9 +144,10 @@ func (s *Service) UserHasPermission(ctx context.Context, userID uuid.UUID, resou
 	return r.superuser || slices.Contains(r.permits, name), err
 }
 
-// UserHasRole says whether a user holds a role; false for a user whose roles the caller may not see.
+// UserHasRole says whether a user holds a role; false for a user whose roles the caller may not see, as an API token its
+// owner's.
 func (s *Service) UserHasRole(ctx context.Context, userID uuid.UUID, name string) (bool, error) {
-	if !own(authz.From(ctx), userID) {
+	if p := authz.From(ctx); !own(p, userID) || p.APIToken {
 		if ok, err := authz.May(ctx, "User", "users:read"); err != nil || !ok {
 			return false, err
 		}

@@ -380,12 +380,16 @@ func TestRightsOfTheMoment(t *testing.T) {
 			p := r.user(t, username, "admin").Principal
 			r.sql(t, c.change, username)
 			as, role := testkit.As(p), r.ID(t, `SELECT id FROM roles WHERE name = 'approver'`)
+			inv := r.invite(t, "analyst")
 			for doing, err := range map[string]error{
 				"assignRole":         second(r.AssignRole(as, alice.User.ID, "approver")),
 				"unassignRole":       second(r.UnassignRole(as, alice.User.ID, "analyst")),
 				"createUser":         second(r.CreateUser(as, account.CreateUserInput{Email: "n@example.org", Username: "nnn", Password: password})),
 				"updateUser":         second(r.UpdateUser(as, alice.User.ID, account.UpdateUserInput{FullName: ptr("x")})),
 				"setUserActive":      second(r.SetUserActive(as, alice.User.ID, false)),
+				"unlockUser":         second(r.UnlockUser(as, alice.User.ID)),
+				"inviteUser":         third(r.Invite(as, "i@example.org", nil, nil)),
+				"revokeInvitation":   r.RevokeInvitation(as, inv),
 				"createRole":         second(r.CreateRole(as, "a role", "", nil)),
 				"updateRole":         second(r.UpdateRole(as, role, nil, ptr("x"))),
 				"deleteRole":         r.DeleteRole(as, role),
@@ -393,6 +397,7 @@ func TestRightsOfTheMoment(t *testing.T) {
 			} {
 				require.True(t, errs.Is(err, c.code), "%s: %v", doing, err)
 			}
+			r.sql(t, `DELETE FROM mailed_tokens`)
 		})
 	}
 	t.Run("NoSuperuserAnyMore", func(t *testing.T) {
@@ -415,6 +420,8 @@ func TestRightsOfTheMoment(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func third[T, U any](_ T, _ U, err error) error { return err }
 
 // TestUpdateUser_Notice: the former address is told, whoever changed it and however fast it changes again.
 func TestUpdateUser_Notice(t *testing.T) {

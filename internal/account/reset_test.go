@@ -273,6 +273,42 @@ func TestRequestPasswordReset_Network(t *testing.T) {
 	require.Equal(t, 2+2, r.Count(t, `SELECT count(DISTINCT network) FROM mailed_tokens`), "a household's addresses are one place")
 }
 
+// TestRequestPasswordReset_Stranger: what strangers ask for does not use up what the rightful person may ask for where they
+// usually are, and no account is mailed without bound.
+func TestRequestPasswordReset_Stranger(t *testing.T) {
+	r := newMailRig(t)
+	r.user(t, "alice", "analyst") // who signed in from the laptop's network
+	r.user(t, "bob", "analyst")
+	ask := func(ip, who string, mails int) {
+		t.Helper()
+		for range 5 {
+			require.NoError(t, r.RequestPasswordReset(from(ip, "curl"), who+"@example.org"))
+		}
+		require.Len(t, r.work(t), mails)
+	}
+	ask("203.0.113.1", "alice", 3)
+	ask("203.0.113.77", "alice", 0) // the same network
+	ask("192.0.2.200", "alice", 3)
+	ask("198.51.100.1", "alice", 3)
+	ask("203.0.114.1", "alice", 1) // ten in all
+	ask("203.0.115.1", "alice", 0)
+	ask("203.0.115.1", "bob", 3) // another's account
+	r.pass(time.Hour + time.Second)
+
+	flood := func() {
+		for i := range 12 {
+			require.NoError(t, r.RequestPasswordReset(from(fmt.Sprintf("203.0.%d.1", i%4), "curl"), "alice@example.org"))
+		}
+		require.Len(t, r.work(t), 10)
+	}
+	flood()
+	ask("203.0.9.1", "alice", 0)
+	ask("192.0.2.9", "alice", 3) // where she signed in within 30 days
+	r.pass(31 * 24 * time.Hour)
+	flood()
+	ask("192.0.2.9", "alice", 0) // she has not been there since
+}
+
 func TestSendMailed(t *testing.T) {
 	r := newMailRig(t)
 	r.user(t, "alice", "analyst")

@@ -86,7 +86,8 @@ func (s *Service) CreateRole(ctx context.Context, name, description string, perm
 
 // UpdateRole renames or describes a role that is not seeded; nil is unchanged. Open invitations follow the name. It needs
 // roles:write and everything the role allows. UNAUTHENTICATED; FORBIDDEN; NOT_FOUND; BAD_USER_INPUT; CONFLICT for a
-// taken name; FAILED_PRECONDITION for a seeded role, and for another name when the server's settings use it;
+// taken name; FAILED_PRECONDITION for a seeded role, and for another name when the server's settings use the old one, or a
+// provider's the new one: a claim is never led to another role than the operator named by it;
 // STEP_UP_REQUIRED and MFA_REQUIRED by setting. Audited as ROLE_UPDATED with the names of the fields.
 func (s *Service) UpdateRole(ctx context.Context, id uuid.UUID, name, description *string) (*ent.Role, error) {
 	if err := uid.Check(id, uid.Role, "id"); err != nil {
@@ -122,8 +123,12 @@ func (s *Service) UpdateRole(ctx context.Context, id uuid.UUID, name, descriptio
 func (s *Service) updateRole(ctx context.Context, tx *uow.Tx, r heldRole, name, description *string) error {
 	change, fields := tx.Role.UpdateOneID(r.id), []string{}
 	if differs(name, r.name) {
-		if slices.Contains(s.cfg.Settings.MFARoles, r.name) { // under another name nobody would ask its holders for a second factor
+		// Under another name nobody would ask its holders for a second factor, and no claim would give or take it.
+		if slices.Contains(s.cfg.Settings.MFARoles, r.name) || s.cfg.OIDC.Manages(r.name) {
 			return errs.InState(errs.FailedPrecondition, "CONFIGURED", "The server's settings name this role, so it keeps its name.")
+		}
+		if s.cfg.OIDC.Manages(*name) {
+			return errs.InState(errs.FailedPrecondition, "CONFIGURED", "The server's settings name a role of that name for sign-in providers, which would give and take this one. Choose another name.")
 		}
 		change.SetName(*name)
 		fields = append(fields, "name")
@@ -155,7 +160,7 @@ const openInvitation = `kind = 'INVITE' AND used_at IS NULL AND revoked_at IS NU
 
 // DeleteRole deletes a role that is not seeded: whoever holds it and open invitations lose it. It needs roles:write and
 // everything the role allows. UNAUTHENTICATED; FORBIDDEN; NOT_FOUND; BAD_USER_INPUT; FAILED_PRECONDITION for a seeded
-// role; STEP_UP_REQUIRED and MFA_REQUIRED by setting. Audited as ROLE_DELETED.
+// role and one that a provider's settings name; STEP_UP_REQUIRED and MFA_REQUIRED by setting. Audited as ROLE_DELETED.
 func (s *Service) DeleteRole(ctx context.Context, id uuid.UUID) error {
 	if err := uid.Check(id, uid.Role, "id"); err != nil {
 		return err
@@ -164,6 +169,9 @@ func (s *Service) DeleteRole(ctx context.Context, id uuid.UUID) error {
 		r, err := ownRole(ctx, tx, p, id)
 		if err != nil {
 			return err
+		}
+		if s.cfg.OIDC.Manages(r.name) { // claims would give the next role of this name
+			return errs.InState(errs.FailedPrecondition, "CONFIGURED", "The server's settings name this role for sign-in providers. Have it taken out of CDSA_OIDC_PROVIDERS first.")
 		}
 		var holders int
 		if err := tx.PG.QueryRow(ctx, `SELECT count(*) FROM user_roles WHERE role_id = $1`, id).Scan(&holders); err != nil {

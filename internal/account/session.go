@@ -92,7 +92,7 @@ func (s *Service) Logout(ctx context.Context) error {
 }
 
 // RevokeSession ends a session and everything it was refreshed from or into, or an API token. One's own, or anyone's
-// with users:write; without that an API token ends only itself.
+// with users:write; without that an API token ends only itself, and without users:read it sees no other.
 // A session that has ended already stays as it is. NOT_FOUND for one the caller may not see; FORBIDDEN for one they
 // may not end; BAD_USER_INPUT.
 func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session, error) {

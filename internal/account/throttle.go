@@ -186,7 +186,7 @@ func (s *Service) admitted(ctx context.Context, login string, who person) error 
 		return fmt.Errorf("read the counters of failed sign-ins: %w", err)
 	}
 	if i := slices.IndexFunc(pauses, func(p pause) bool { return p.kind == byName }); i >= 0 {
-		known, err := s.knows(ctx, who.id, c.network, now)
+		known, err := s.knows(ctx, s.cfg.Pool, who.id, c.network, now)
 		if err != nil {
 			return err
 		}
@@ -209,11 +209,14 @@ func (s *Service) admitted(ctx context.Context, login string, who person) error 
 }
 
 // knows says whether the account was signed in to from the network lately.
-func (s *Service) knows(ctx context.Context, userID uuid.UUID, network string, now time.Time) (bool, error) {
+func (s *Service) knows(ctx context.Context, db interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, userID uuid.UUID, network string, now time.Time,
+) (bool, error) {
 	if network == "" {
 		return false, nil
 	}
-	rows, err := s.cfg.Pool.Query(ctx, `SELECT DISTINCT ip_address FROM sessions
+	rows, err := db.Query(ctx, `SELECT DISTINCT ip_address FROM sessions
 		WHERE user_id = $1 AND created_at > $2 AND kind = 'INTERACTIVE' AND family_id = id AND ip_address IS NOT NULL LIMIT $3`,
 		userID, now.Add(-knownNetwork), maxKnownAddresses)
 	if err != nil {
@@ -338,16 +341,13 @@ func (s *Service) passed(ctx context.Context, tx *uow.Tx, login string, userID u
 }
 
 // UnlockUser lifts the pause of an account after failed sign-ins, from every network; that of a network at all accounts
-// stays. Nothing else changes for an account that is not paused. It needs users:write. FORBIDDEN; NOT_FOUND;
-// BAD_USER_INPUT. Audited as ACCOUNT_UNLOCKED.
+// stays. Nothing else changes for an account that is not paused. It needs users:write. UNAUTHENTICATED; FORBIDDEN;
+// NOT_FOUND; BAD_USER_INPUT. Audited as ACCOUNT_UNLOCKED.
 func (s *Service) UnlockUser(ctx context.Context, id uuid.UUID) (*ent.User, error) {
-	if _, err := authz.Require(ctx, "users", "write"); err != nil {
-		return nil, s.refused(ctx, "unlockUser", "User", id, err)
-	}
 	if err := uid.Check(id, uid.User, "id"); err != nil {
 		return nil, err
 	}
-	err := s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err := s.administer(ctx, deed{"unlockUser", "users", "write", "User", id}, func(ctx context.Context, tx *uow.Tx, _ *authz.Principal) error {
 		if _, err := lock(ctx, tx, id); errors.Is(err, pgx.ErrNoRows) {
 			return errs.Missing("user")
 		} else if err != nil {

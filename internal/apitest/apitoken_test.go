@@ -92,8 +92,63 @@ func TestAPIToken(t *testing.T) {
 		require.GreaterOrEqual(t, closed, 9)
 		require.Len(t, of(acts(), "PERMISSION_DENIED", x.id), closed, "each denial is recorded")
 	})
+	t.Run("NotItsOwner", func(t *testing.T) {
+		const account = `{ id username fullName permissions email lastLogin isSuperuser oidcSubject hasRole(name: "analyst")
+			roles { name } sessions { totalCount edges { node { id ipAddress } } } auditLogs { totalCount } }`
+		var d struct {
+			Viewer, Node struct {
+				ID               uuid.UUID
+				Username         string
+				Email, LastLogin *string
+				IsSuperuser      *bool
+				HasRole          bool
+				Roles            []struct{ Name string }
+				AuditLogs        struct{ TotalCount int }
+				Sessions         struct {
+					TotalCount int
+					Edges      []struct {
+						Node struct {
+							ID        uuid.UUID
+							IPAddress *string
+						}
+					}
+				}
+			}
+		}
+		y.ok(t, `query($id: ID!) { viewer `+account+` node(id: $id) { ... on User `+account+` } }`, map[string]any{"id": x.id}, &d)
+		for _, u := range []any{d.Viewer, d.Node} {
+			require.Equal(t, d.Viewer, u, "by whichever way")
+		}
+		require.Equal(t, x.username, d.Viewer.Username, "whose token it is")
+		require.Nil(t, d.Viewer.Email)
+		require.Nil(t, d.Viewer.LastLogin)
+		require.Nil(t, d.Viewer.IsSuperuser)
+		require.False(t, d.Viewer.HasRole)
+		require.Empty(t, d.Viewer.Roles)
+		require.Zero(t, d.Viewer.AuditLogs.TotalCount)
+		require.Equal(t, 1, d.Viewer.Sessions.TotalCount)
+		require.Equal(t, id, d.Viewer.Sessions.Edges[0].Node.ID, "itself")
+		require.Nil(t, d.Viewer.Sessions.Edges[0].Node.IPAddress)
+
+		acts := w.since(t)
+		lists := map[string]string{`{ sessions { totalCount } }`: "users:read", `{ viewerActivity { totalCount } }`: "audit:read"}
+		for query := range lists {
+			require.Equal(t, "FORBIDDEN", y.do(t, query, nil).outcome(), query)
+			x.ok(t, query, nil, nil)
+		}
+		require.Len(t, of(acts(), "PERMISSION_DENIED", x.id), len(lists))
+		a := w.newPerson(t, "reader", "auditor")
+		for query, permission := range lists {
+			token, _ := a.newToken(t, time.Hour, permission)
+			a.bearing(token).ok(t, query, nil, nil)
+		}
+		token, _ := a.newToken(t, time.Hour, "users:read")
+		d.Viewer.Email = nil
+		a.bearing(token).ok(t, `{ viewer { email } }`, nil, &d)
+		require.Equal(t, a.email, *d.Viewer.Email)
+	})
 	t.Run("OtherSessions", func(t *testing.T) {
-		require.Equal(t, "FORBIDDEN", y.do(t, `mutation($id: ID!) { revokeSession(id: $id) { id } }`, map[string]any{"id": x.session}).outcome())
+		require.Equal(t, "NOT_FOUND", y.do(t, `mutation($id: ID!) { revokeSession(id: $id) { id } }`, map[string]any{"id": x.session}).outcome())
 		x.ok(t, `mutation { revokeOtherSessions }`, nil, nil)
 		y.ok(t, `{ viewer { id } }`, nil, nil)
 	})
@@ -183,6 +238,45 @@ func TestAPIToken_Assistant(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestRevocation_UnderWay: an answer that is being written stops within the bound when the API token that asked for it is
+// revoked, and when its user is deactivated, here or on another replica.
+func TestRevocation_UnderWay(t *testing.T) {
+	db, bus := pgtest.New(t), startNATS(t)
+	one := startReplica(t, db, "NATS_URL="+bus, "CDSA_LLM_OFFLINE_DELAY=2s")
+	two := startReplica(t, db, "NATS_URL="+bus, "CDSA_WORKERS=false")
+	for name, c := range map[string]struct {
+		token bool
+		end   func(t *testing.T, x *person, id uuid.UUID)
+	}{
+		"Token": {true, func(t *testing.T, x *person, id uuid.UUID) {
+			t.Helper()
+			x.on(two).ok(t, `mutation($id: ID!) { revokeSession(id: $id) { id } }`, map[string]any{"id": id}, nil)
+		}},
+		"User": {false, func(t *testing.T, x *person, _ uuid.UUID) {
+			t.Helper()
+			two.root(t).ok(t, operations["Mutation.setUserActive"].query, map[string]any{"id": x.id}, nil)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := one.newPerson(t, "asker", "analyst")
+			y, id := x, uuid.Nil
+			if c.token {
+				var token string
+				token, id = x.newToken(t, time.Hour, "chat:read", "chat:write")
+				y = x.bearing(token)
+			}
+			reply := y.say(t, y.newChat(t), "What is there to say of all that is known of otters, herons, kingfishers and the canal at dawn?")
+			status := func() string { return one.text(t, `SELECT status FROM chat_messages WHERE id = $1`, reply) }
+			eventually(t, "it is being written", func() bool { return status() == "STREAMING" })
+			began := time.Now()
+			c.end(t, x, id)
+			eventually(t, "it stops", func() bool { return status() == "FAILED" })
+			require.Less(t, time.Since(began), revocationBound)
+			require.Equal(t, "UNAUTHENTICATED", one.text(t, `SELECT error_code FROM chat_messages WHERE id = $1`, reply))
+		})
+	}
 }
 
 // minimal writes a mutation with something of the right type for each argument.

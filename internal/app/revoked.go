@@ -7,7 +7,7 @@ import (
 )
 
 // revoked makes this replica forget what it knows of users, login sessions and roles whose rights have changed, and
-// ends what they have open. It hears of each change twice, from the bus and from the database: the second time finds
+// ends what they have open or under way. It hears of each change twice, from the bus and from the database: the second time finds
 // those who came back with their new rights, and leaves them.
 func (a *App) revoked(ids ...uuid.UUID) {
 	var sessions, users []uuid.UUID
@@ -29,7 +29,11 @@ func (a *App) revoked(ids ...uuid.UUID) {
 	for _, id := range users {
 		a.principals.ForgetUser(id)
 	}
-	if a.streams == nil { // while the server is being opened
+	if a.turns != nil { // nil while the server is being opened, as streams
+		a.turns.Rejudge(ids...)
+		a.executions.Rejudge(ids...)
+	}
+	if a.streams == nil {
 		return
 	}
 	if len(sessions) > 0 {
@@ -43,6 +47,10 @@ func (a *App) revoked(ids ...uuid.UUID) {
 // revokedAny is revoked for everyone.
 func (a *App) revokedAny() {
 	a.principals.ForgetAll()
+	if a.turns != nil {
+		a.turns.Rejudge()
+		a.executions.Rejudge()
+	}
 	if a.streams != nil {
 		a.streams.RevokeAll()
 	}

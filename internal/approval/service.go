@@ -15,6 +15,7 @@ import (
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/decision"
+	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
@@ -190,6 +191,9 @@ func (s *Service) judge(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pri
 	m.t = t
 	if !t.IsActive || t.Version != m.x.ToolVersion {
 		return enum.ToolReasonCodeToolChanged, errs.InState(errs.FailedPrecondition, string(m.a.State()), "The tool has changed since this was asked; the requester must ask again.")
+	}
+	if m.people[m.a.UserID], err = delegate.Narrow(ctx, tx.PG, m.people[m.a.UserID], delegate.Execution, m.x.ID); err != nil {
+		return "", err
 	}
 	if !MayCall(m.people[m.a.UserID], t.RequiredPermission) {
 		return enum.ToolReasonCodeAuthorizationLost, errs.InState(errs.FailedPrecondition, string(m.a.State()), "The requester may no longer call this tool.")

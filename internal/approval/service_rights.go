@@ -12,6 +12,7 @@ import (
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/uow"
 )
@@ -54,6 +55,16 @@ func (s Settings) Load(ctx context.Context, tx pgx.Tx, ids ...uuid.UUID) (map[uu
 		return nil, fmt.Errorf("read rights: %w", err)
 	}
 	return out, nil
+}
+
+// Requester is who asked for a call with the rights they have at this moment, which an API token that asked for it narrows;
+// nil when they, or the token, may not use the system any more.
+func (s Settings) Requester(ctx context.Context, tx pgx.Tx, x *ent.ToolExecution) (*authz.Principal, error) {
+	loaded, err := s.Load(ctx, tx, x.UserID)
+	if err != nil {
+		return nil, err
+	}
+	return delegate.Narrow(ctx, tx, loaded[x.UserID], delegate.Execution, x.ID)
 }
 
 // rightsOf gives what the loaded principals may decide; the unknown nothing.

@@ -39,7 +39,7 @@ var Steps = []Step{
 		enum.ToolErrorCodeToolError, enum.ToolErrorCodeTimeout, enum.ToolErrorCodeInvalidResult, enum.ToolErrorCodeWorkerLost,
 		enum.ToolErrorCodeDependencyUnavailable}, "error, timeout, invalid result, lost worker"},
 	{enum.ToolExecutionStatusRunning, enum.ToolExecutionStatusCancelled, []enum.ToolReasonCode{
-		enum.ToolReasonCodeByRequester, enum.ToolReasonCodeByAdmin, enum.ToolReasonCodeSessionDeleted}, nil, "cancel honoured"},
+		enum.ToolReasonCodeByRequester, enum.ToolReasonCodeByAdmin, enum.ToolReasonCodeAuthorizationLost, enum.ToolReasonCodeSessionDeleted}, nil, "cancel honoured, or requester's rights lost"},
 }
 
 // Transition allows one step, or refuses it with ILLEGAL_TRANSITION and the present state.

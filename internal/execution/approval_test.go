@@ -332,6 +332,45 @@ func TestApprovals_Void(t *testing.T) {
 	}
 }
 
+// An API token's requests end with it, before they are decided and after: nothing of them runs.
+func TestAPIToken_Ended(t *testing.T) {
+	t.Parallel()
+	for name, end := range testkit.APITokenEnds {
+		for _, granted := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%t", name, granted), func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t)
+				ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+				program := h.APIToken(t, ann, "tools:read", "tools:execute", "approvals:read")
+				kept := h.request(h.APIToken(t, ann, "tools:read", "tools:execute"), input("low"))
+				x, a := h.asked(program, input("high"))
+				if granted {
+					_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+					require.NoError(t, err)
+				}
+				h.sql(end, program.SessionID)
+				if granted {
+					h.work()
+				} else {
+					_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+					requireCode(t, errs.FailedPrecondition, err)
+					h.work()
+				}
+				h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeAuthorizationLost, "")
+				require.Equal(t, enum.ApprovalStateWithdrawn, h.approvalOf(x.ID).State())
+				require.Contains(t, h.actions(x.ID), "TOOL_EXECUTION_BLOCKED")
+				require.Contains(t, h.actions(x.ID), "APPROVAL_WITHDRAWN")
+				if name == "CutOff" || name == "OwnerErased" {
+					require.Zero(t, h.calls.Load())
+					return
+				}
+				require.EqualValues(t, 1, h.calls.Load())
+				h.mustBe(kept.ID, enum.ToolExecutionStatusCompleted, "", "") // another token's
+			})
+		}
+	}
+}
+
 func TestApprovals_Withdraw(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

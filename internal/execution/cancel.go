@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -62,21 +63,31 @@ func (s *Service) Cancel(ctx context.Context, id uuid.UUID) (*ent.ToolExecution,
 
 // CancelReply ends all calls of the caller's answer that have not ended, as Cancel does. Without any it does nothing.
 func (s *Service) CancelReply(ctx context.Context, replyID uuid.UUID) error {
-	return s.cancelAll(ctx, enum.ToolReasonCodeByRequester, toolexecution.ReplyID(replyID))
+	return s.cancelOwn(ctx, enum.ToolReasonCodeByRequester, toolexecution.ReplyID(replyID))
+}
+
+// ForfeitReply ends all calls of an answer that have not ended, because who it is for may not have it any more:
+// AUTHORIZATION_LOST. It is for the worker that writes the answer.
+func (s *Service) ForfeitReply(ctx context.Context, replyID uuid.UUID) error {
+	return s.cancelAll(ctx, enum.ToolReasonCodeAuthorizationLost, toolexecution.ReplyID(replyID))
 }
 
 // CancelSession ends all calls of the caller's conversation that have not ended, because it is about to be deleted:
 // SESSION_DELETED. Without any it does nothing.
 func (s *Service) CancelSession(ctx context.Context, sessionID uuid.UUID) error {
-	return s.cancelAll(ctx, enum.ToolReasonCodeSessionDeleted, toolexecution.SessionID(sessionID))
+	return s.cancelOwn(ctx, enum.ToolReasonCodeSessionDeleted, toolexecution.SessionID(sessionID))
 }
 
-func (s *Service) cancelAll(ctx context.Context, reason enum.ToolReasonCode, of predicate.ToolExecution) error {
+func (s *Service) cancelOwn(ctx context.Context, reason enum.ToolReasonCode, of predicate.ToolExecution) error {
 	p, err := authz.Signed(ctx)
 	if err != nil {
 		return err
 	}
-	ids, err := s.Client.ToolExecution.Query().Where(of, toolexecution.UserID(p.UserID), toolexecution.StatusIn(
+	return s.cancelAll(ctx, reason, of, toolexecution.UserID(p.UserID))
+}
+
+func (s *Service) cancelAll(ctx context.Context, reason enum.ToolReasonCode, of ...predicate.ToolExecution) error {
+	ids, err := s.Client.ToolExecution.Query().Where(of...).Where(toolexecution.StatusIn(
 		enum.ToolExecutionStatusAwaitingApproval, enum.ToolExecutionStatusPending, enum.ToolExecutionStatusRunning)).IDs(ctx)
 	if err != nil {
 		return err
@@ -126,14 +137,39 @@ func (s *Service) cancel(ctx context.Context, id uuid.UUID, reason enum.ToolReas
 	})
 }
 
+// Rejudge has the workers in this process of calls of these users and API tokens see now, instead of at their next
+// heartbeat, whether the requester may still call the tool; without any, those of all calls. Call it when rights have
+// changed.
+func (s *Service) Rejudge(ids ...uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.running {
+		if len(ids) == 0 || slices.Contains(ids, r.requester.UserID) || slices.Contains(ids, r.requester.SessionID) {
+			r.look()
+		}
+	}
+}
+
 // Interrupt has the worker of a call, if it is in this process, look at the call's row now instead of at its next
 // heartbeat. Call it for every signal on fact.Cancel; a stray one changes nothing.
 func (s *Service) Interrupt(id uuid.UUID) {
 	s.mu.Lock()
-	poke := s.running[id]
+	r, here := s.running[id]
 	s.mu.Unlock()
+	if here {
+		r.look()
+	}
+}
+
+// run is a call that a worker in this process is at.
+type run struct {
+	requester *authz.Principal
+	poke      chan struct{}
+}
+
+func (r run) look() {
 	select {
-	case poke <- struct{}{}:
-	default: // nil: not here; full: it is about to look
+	case r.poke <- struct{}{}:
+	default: // it is about to
 	}
 }

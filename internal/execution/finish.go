@@ -102,6 +102,9 @@ func outcome(x *ent.ToolExecution, res tool.Result, runErr error) approval.Chang
 	if errors.Is(runErr, errCancelled) && x.ReasonCode != nil {
 		return approval.Change{To: enum.ToolExecutionStatusCancelled, Reason: *x.ReasonCode}
 	}
+	if _, lost := errs.As(runErr); lost { // of the answer that the call was made for
+		return approval.Change{To: enum.ToolExecutionStatusCancelled, Reason: enum.ToolReasonCodeAuthorizationLost}
+	}
 	return approval.Change{To: enum.ToolExecutionStatusFailed, Code: enum.ToolErrorCodeWorkerLost, Error: sentenceLost}
 }
 

@@ -16,7 +16,6 @@ import (
 	"cdsa.dev/cdsa/ent/toolexecution"
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/authz"
-	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/fact"
 	"cdsa.dev/cdsa/internal/tool"
@@ -91,11 +90,7 @@ func (s *Service) claim(ctx context.Context, tx *uow.Tx, seen *ent.ToolExecution
 			return nil, err
 		}
 	}
-	loaded, err := s.Approval.Load(ctx, tx.PG, x.UserID)
-	if err != nil {
-		return nil, err
-	}
-	requester, err := delegate.Narrow(ctx, tx.PG, loaded[x.UserID], delegate.Execution, x.ID)
+	requester, err := s.Approval.Requester(ctx, tx.PG, x)
 	if err != nil {
 		return nil, err
 	}
@@ -190,22 +185,23 @@ func (s *Service) execute(ctx context.Context, slot *tool.Slot, w *work) (tool.R
 	if w.x.ReplyID != nil {
 		as = as.AsAgent()
 	}
-	beat := s.beat(ctx, w.x, stop)
+	beat := s.beat(ctx, w, stop)
 	defer beat()
 	return slot.Run(authz.With(run, as), tool.Call{ExecutionID: w.x.ID, UserID: w.x.UserID, Tool: w.t.Name, Version: w.t.Version,
 		Parameters: w.x.Parameters, Timeout: time.Duration(w.t.TimeoutSeconds) * time.Second})
 }
 
 // beat renews the lease three times in its span, and at once when poked, until the returned function is called. It
-// stops the run when a person cancelled it, when the row is no longer this run's, or when the lease could not be
-// renewed before its end: another may have judged the worker lost by then.
-func (s *Service) beat(ctx context.Context, x *ent.ToolExecution, stop context.CancelCauseFunc) (end func()) {
+// stops the run when a person cancelled it, when the requester may not call the tool any more, when the row is no longer
+// this run's, or when the lease could not be renewed before its end: another may have judged the worker lost by then.
+func (s *Service) beat(ctx context.Context, w *work, stop context.CancelCauseFunc) (end func()) {
+	x := w.x
 	poke := make(chan struct{}, 1)
 	s.mu.Lock()
 	if s.running == nil {
-		s.running = map[uuid.UUID]chan struct{}{}
+		s.running = map[uuid.UUID]run{}
 	}
-	s.running[x.ID] = poke
+	s.running[x.ID] = run{w.requester, poke}
 	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -221,7 +217,7 @@ func (s *Service) beat(ctx context.Context, x *ent.ToolExecution, stop context.C
 			case <-poke:
 			}
 			asked := time.Now()
-			reason, held, err := s.renew(ctx, x)
+			reason, held, err := s.renew(ctx, w)
 			switch {
 			case err == nil && !held:
 				stop(errLost)
@@ -246,15 +242,24 @@ func (s *Service) beat(ctx context.Context, x *ent.ToolExecution, stop context.C
 	}
 }
 
-// renew extends the lease of this very run and reads whether someone asked to cancel it.
-func (s *Service) renew(ctx context.Context, x *ent.ToolExecution) (reason string, held bool, err error) {
+// renew extends the lease of this very run and reads whether it is to be cancelled: because someone asked to, or because
+// the requester may not call the tool any more, which it notes.
+func (s *Service) renew(ctx context.Context, w *work) (reason string, held bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.lease()/3)
 	defer cancel()
 	err = s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		held = false
-		err := tx.PG.QueryRow(ctx, `UPDATE tool_executions SET lease_expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond'
+		requester, err := s.Approval.Requester(ctx, tx.PG, w.x)
+		if err != nil {
+			return err
+		}
+		var lost string
+		if !approval.MayCall(requester, w.t.RequiredPermission) {
+			lost = string(enum.ToolReasonCodeAuthorizationLost)
+		}
+		err = tx.PG.QueryRow(ctx, `UPDATE tool_executions SET lease_expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond', reason_code = COALESCE(reason_code, NULLIF($4, ''))
 			WHERE id = $1 AND status = 'RUNNING' AND started_at = $2 RETURNING COALESCE(reason_code, '')`,
-			x.ID, *x.StartedAt, s.lease().Milliseconds()).Scan(&reason)
+			w.x.ID, *w.x.StartedAt, s.lease().Milliseconds(), lost).Scan(&reason)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

@@ -5,6 +5,7 @@ package execution_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"cdsa.dev/cdsa/internal/fact"
 	"cdsa.dev/cdsa/internal/testkit"
 	"cdsa.dev/cdsa/internal/tool"
+	"cdsa.dev/cdsa/internal/uid"
 )
 
 // blocking makes the executor tell when it has begun and wait until it is released or told to stop.
@@ -305,6 +307,45 @@ func TestService_Cancel_Running(t *testing.T) {
 	h.work()
 	h.mustBe(x.ID, enum.ToolExecutionStatusCompleted, "", "")
 	close(release)
+}
+
+// A call stops while it runs when its requester, or the API token that asked for it, may not call the tool any more: at
+// once where that is told, at the next heartbeat where it is not.
+func TestService_Run_RightsLost(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(h *house, ann, program *authz.Principal){
+		"Revoked":  func(h *house, _, program *authz.Principal) { h.sql(testkit.APITokenEnds["Revoked"], program.SessionID) },
+		"Expired":  func(h *house, _, program *authz.Principal) { h.sql(testkit.APITokenEnds["Expired"], program.SessionID) },
+		"Stripped": func(h *house, ann, _ *authz.Principal) { h.strip(ann) },
+	} {
+		for _, told := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/%t", name, told), func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t)
+				h.exec.Lease = time.Hour // no heartbeat comes by itself
+				if !told {
+					h.exec.Lease = 300 * time.Millisecond
+				}
+				ann := h.person("ann", "analyst")
+				program := h.APIToken(t, ann, "tools:read", "tools:execute")
+				begun, release := h.blocking()
+				defer close(release)
+				x := h.request(program, input("low"))
+				done := h.start(context.Background(), x.ID)
+				wait(t, begun)
+				h.exec.Rejudge() // it may still
+				lose(h, ann, program)
+				if told {
+					h.exec.Rejudge(uid.New(uid.Session), uid.New(uid.User)) // others
+					h.mustBe(x.ID, enum.ToolExecutionStatusRunning, "", "")
+					h.exec.Rejudge(program.SessionID)
+				}
+				require.NoError(t, wait(t, done))
+				h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeAuthorizationLost, "")
+				require.Equal(t, []string{"TOOL_EXECUTION_REQUESTED", "TOOL_EXECUTION_STARTED", "TOOL_EXECUTION_BLOCKED"}, h.actions(x.ID))
+			})
+		}
+	}
 }
 
 func TestService_CancelReply(t *testing.T) {

@@ -47,9 +47,9 @@ type Service struct {
 	QueueTimeout time.Duration // how long a cleared call may wait for a worker; 0: DefaultQueueTimeout
 
 	mu      sync.Mutex
-	running map[uuid.UUID]chan struct{} // pokes the heartbeat of a call this process runs
-	hits    map[uuid.UUID]int           // uses of cached results not written down yet
-	noted   time.Time                   // when they last were
+	running map[uuid.UUID]run
+	hits    map[uuid.UUID]int // uses of cached results not written down yet
+	noted   time.Time         // when they last were
 }
 
 func (s *Service) lease() time.Duration {

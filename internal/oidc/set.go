@@ -14,6 +14,7 @@ package oidc
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -81,6 +82,13 @@ func (s *Set) Find(name string) (*Provider, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Manages says whether the settings of a provider name a role, as one of claims or of new accounts.
+func (s *Set) Manages(role string) bool {
+	return s != nil && slices.ContainsFunc(s.list, func(p *Provider) bool {
+		return slices.Contains(p.Managed(), role) || slices.Contains(p.set.DefaultRoles, role)
+	})
 }
 
 // Listed is a provider one can sign in with now.

@@ -299,6 +299,9 @@ func (w *world) who(tb testing.TB) []who {
 	for _, r := range authz.Roles {
 		l = append(l, who{r.Name, user(w.carol, false, r.Name)}, who{"owner+" + r.Name, user(w.alice, false, r.Name)})
 	}
+	for _, role := range []string{"analyst", "auditor"} { // alice's programs, with all that the role allows
+		l = append(l, who{"token+" + role, user(w.alice, false, role).Within(uid.New(uid.Session), testkit.Permissions(tb, role))})
+	}
 	l = append(l, who{"superuser", user(w.carol, true)}, who{"owner+superuser", user(w.alice, true)})
 	for _, p := range authz.Workers() {
 		l = append(l, who{p.Username, p})

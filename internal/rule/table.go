@@ -37,6 +37,10 @@ func ownRows(p *authz.Principal, column string) Scope {
 
 const whyOwn = "owns it"
 
+// inPerson opens rows of somebody's account to themselves. A program is not its owner: their sessions, roles and history
+// take the permissions that another's take, which its API token may have been given.
+func inPerson(p *authz.Principal, s Scope) Scope { return when(!p.APIToken, s) }
+
 func anyRow(*authz.Principal) Scope { return every("") }
 
 // worker gives all rows to background work with the permission.
@@ -107,7 +111,7 @@ var table = map[string]entityRule{
 	"Session": {
 		needs: openTo,
 		read: func(p *authz.Principal) Scope {
-			return or(ownRows(p, "user_id"), holding(p, "users:read", every("")))
+			return or(inPerson(p, ownRows(p, "user_id")), when(p.APIToken, where("is this API token", "{id} = ?", p.SessionID)), holding(p, "users:read", every("")))
 		},
 		create: []string{"users:write", "system:register"}, write: []string{"users:write", "system:register"}, change: anyRow,
 	},
@@ -162,7 +166,7 @@ var table = map[string]entityRule{
 	"AuditLog": {
 		needs: openTo, watched: true,
 		read: func(p *authz.Principal) Scope {
-			return or(when(p.UserID != uuid.Nil, where("is who did it", "{user_id} = ?", p.UserID)), holding(p, "audit:read", every("")))
+			return or(inPerson(p, when(p.UserID != uuid.Nil, where("is who did it", "{user_id} = ?", p.UserID))), holding(p, "audit:read", every("")))
 		},
 		create: []string{sysAudit}, appendOnly: true,
 	},
@@ -233,12 +237,12 @@ func approvals(p *authz.Principal) Scope {
 
 // ownRoles are the roles p holds, and ownPermissions what they hold: people may know what they are.
 func ownRoles(p *authz.Principal) Scope {
-	return when(p.UserID != uuid.Nil, where("holds this role", "EXISTS (SELECT 1 FROM user_roles ur WHERE ur.role_id = {id} AND ur.user_id = ?)", p.UserID))
+	return inPerson(p, when(p.UserID != uuid.Nil, where("holds this role", "EXISTS (SELECT 1 FROM user_roles ur WHERE ur.role_id = {id} AND ur.user_id = ?)", p.UserID)))
 }
 
 func ownPermissions(p *authz.Principal) Scope {
-	return when(p.UserID != uuid.Nil, where("holds a role with this permission",
-		"EXISTS (SELECT 1 FROM role_permissions rp JOIN user_roles ur ON ur.role_id = rp.role_id WHERE rp.permission_id = {id} AND ur.user_id = ?)", p.UserID))
+	return inPerson(p, when(p.UserID != uuid.Nil, where("holds a role with this permission",
+		"EXISTS (SELECT 1 FROM role_permissions rp JOIN user_roles ur ON ur.role_id = rp.role_id WHERE rp.permission_id = {id} AND ur.user_id = ?)", p.UserID)))
 }
 
 // chatContent: a conversation's text belongs to its owner alone; even a superuser opens another's only through openChat.

@@ -20,6 +20,7 @@ import (
 	_ "cdsa.dev/cdsa/ent/runtime" // the entities' policies
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/pgtest"
 	"cdsa.dev/cdsa/internal/uid"
 	"cdsa.dev/cdsa/internal/uow"
@@ -60,6 +61,28 @@ func (k *Kit) User(tb testing.TB, username string, roles ...string) *authz.Princ
 	})
 	require.NoError(tb, err)
 	return authz.NewUser(id, username, uid.New(uid.Session), false, time.Now().Add(time.Hour), Permissions(tb, roles...)...)
+}
+
+// APIToken gives p as a program that has a living API token of these permissions.
+func (k *Kit) APIToken(tb testing.TB, p *authz.Principal, permissions ...string) *authz.Principal {
+	tb.Helper()
+	id := uid.New(uid.Session)
+	err := k.Store.Do(authz.With(context.Background(), authz.Authenticator), func(ctx context.Context, tx *uow.Tx) error {
+		return tx.Session.Create().SetID(id).SetUserID(p.UserID).SetFamilyID(id).SetKind(enum.SessionKindApiToken).SetName("program").SetScopes(permissions).
+			SetToken(id.String()).SetExpiresAt(time.Now().Add(time.Hour)).Exec(ctx)
+	})
+	require.NoError(tb, err)
+	return p.Within(id, permissions)
+}
+
+// APITokenEnds are the ways in which an API token stops to stand, as statements on its session's id.
+var APITokenEnds = map[string]string{
+	"Revoked":     `UPDATE sessions SET revoked_at = now(), is_active = FALSE WHERE id = $1`,
+	"Expired":     `UPDATE sessions SET expires_at = now() WHERE id = $1`,
+	"Deleted":     `DELETE FROM sessions WHERE id = $1`,
+	"OfAnother":   `UPDATE sessions SET kind = 'INTERACTIVE' WHERE id = $1`,
+	"CutOff":      `UPDATE users SET tokens_valid_after = now() + interval '1 second' WHERE id = (SELECT user_id FROM sessions WHERE id = $1)`,
+	"OwnerErased": `UPDATE users SET erased_at = now() WHERE id = (SELECT user_id FROM sessions WHERE id = $1)`,
 }
 
 // Permissions is what the seeded roles of these names hold.

@@ -19,6 +19,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/delegate"
 	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/llm"
 )
 
@@ -42,17 +43,9 @@ func (r *Runner) load(ctx context.Context, reply *ent.ChatMessage) (*turn, error
 	if t.session, err = r.Client.ChatSession.Query().Where(chatsession.ID(reply.SessionID)).Only(ctx); err != nil {
 		return nil, fmt.Errorf("conversation of answer %s: %w", reply.ID, err)
 	}
-	user, err := r.LoadUser(ctx, t.session.UserID)
-	if err != nil {
+	if t.user, err = r.judge(ctx, reply); err != nil {
 		return nil, err
 	}
-	if user, err = delegate.Narrow(ctx, r.Pool, user, delegate.Reply, reply.ID); err != nil {
-		return nil, err
-	}
-	if _, err := authz.Require(authz.With(ctx, user), "chat", "write"); err != nil {
-		return nil, err
-	}
-	t.user = user.AsAgent()
 	if t.calls, err = fromMaps(reply.ToolCalls); err != nil {
 		return nil, fmt.Errorf("tool calls of answer %s: %w", reply.ID, err)
 	}
@@ -65,6 +58,28 @@ func (r *Runner) load(ctx context.Context, reply *ent.ChatMessage) (*turn, error
 		return nil, err
 	}
 	return t, t.refresh(ctx, t.Client)
+}
+
+// judge gives whom the answer is written for, with the rights they have at this moment. An *errs.Error says that they may
+// not have it answered any more, or that the API token that asked does not stand.
+func (r *Runner) judge(ctx context.Context, reply *ent.ChatMessage) (*authz.Principal, error) {
+	if reply.UserID == nil {
+		return nil, errs.New(errs.Unauthenticated, "Nobody is there to have this answered for.")
+	}
+	user, err := r.LoadUser(ctx, *reply.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if user, err = delegate.Narrow(ctx, r.Pool, user, delegate.Reply, reply.ID); err != nil {
+		return nil, err
+	}
+	if user == nil {
+		return nil, errs.New(errs.Unauthenticated, "The API token that asked for this answer was revoked or has expired.")
+	}
+	if _, err := authz.Require(authz.With(ctx, user), "chat", "write"); err != nil {
+		return nil, err
+	}
+	return user.AsAgent(), nil
 }
 
 func (t *turn) loadQuestion(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +49,7 @@ type Executions interface {
 	Request(ctx context.Context, in execution.Input) (*ent.ToolExecution, error)
 	Run(ctx context.Context, id uuid.UUID) error
 	CancelReply(ctx context.Context, replyID uuid.UUID) error
+	ForfeitReply(ctx context.Context, replyID uuid.UUID) error
 }
 
 // Config is what a Runner works with; every field is needed but Limits.
@@ -68,14 +70,21 @@ type Config struct {
 type Runner struct {
 	Config
 	mu      sync.Mutex
-	running map[uuid.UUID]context.CancelCauseFunc
+	running map[uuid.UUID]*hold
 	swept   chan struct{} // bounds turns taken up by the sweeper
 	wg      sync.WaitGroup
 }
 
+// hold is an answer that this process writes.
+type hold struct {
+	cancel context.CancelCauseFunc
+	poke   chan struct{}    // has its heartbeat come at once
+	user   *authz.Principal // nil until it was loaded
+}
+
 // New makes a runner.
 func New(c Config) *Runner {
-	return &Runner{Config: c, running: map[uuid.UUID]context.CancelCauseFunc{}, swept: make(chan struct{}, sweepBatch)}
+	return &Runner{Config: c, running: map[uuid.UUID]*hold{}, swept: make(chan struct{}, sweepBatch)}
 }
 
 var (
@@ -119,8 +128,9 @@ func (r *Runner) Run(ctx context.Context, replyID uuid.UUID) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	h := &hold{cancel: cancel, poke: make(chan struct{}, 1)}
 	r.mu.Lock()
-	r.running[replyID] = cancel
+	r.running[replyID] = h
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
@@ -130,9 +140,9 @@ func (r *Runner) Run(ctx context.Context, replyID uuid.UUID) error {
 	beating := make(chan struct{})
 	go func() {
 		defer close(beating)
-		r.beat(ctx, cancel, reply)
+		r.beat(ctx, h, reply)
 	}()
-	err = r.work(ctx, reply, fresh)
+	err = r.work(ctx, h, reply, fresh)
 	cancel(nil)
 	<-beating
 	if err != nil && !errors.Is(context.Cause(ctx), errLost) {
@@ -145,7 +155,7 @@ func (r *Runner) Run(ctx context.Context, replyID uuid.UUID) error {
 }
 
 // work is Run with the answer held.
-func (r *Runner) work(ctx context.Context, reply *ent.ChatMessage, fresh bool) error {
+func (r *Runner) work(ctx context.Context, h *hold, reply *ent.ChatMessage, fresh bool) error {
 	t, err := r.load(ctx, reply)
 	if err != nil {
 		var e *errs.Error
@@ -154,6 +164,9 @@ func (r *Runner) work(ctx context.Context, reply *ent.ChatMessage, fresh bool) e
 		}
 		return err
 	}
+	r.mu.Lock()
+	h.user = t.user
+	r.mu.Unlock()
 	if reply.Attempt > maxAttempts {
 		return t.fail(ctx, errs.New(errs.Internal, "The answer could not be completed after several attempts. Ask again; if it happens again, tell an operator."))
 	}
@@ -167,6 +180,16 @@ func (r *Runner) work(ctx context.Context, reply *ent.ChatMessage, fresh bool) e
 		if done || err != nil {
 			return err
 		}
+		user, err := r.judge(ctx, reply) // the next step has the rights of its moment
+		switch lost, rights := errs.As(err); {
+		case err == nil:
+			t.user = user
+		case context.Cause(ctx) != nil: // the step sees it
+		case rights:
+			return t.forfeit(ctx, lost)
+		default:
+			return err
+		}
 	}
 }
 
@@ -176,16 +199,32 @@ func (r *Runner) give(ctx context.Context, reply *ent.ChatMessage, e *errs.Error
 	if err != nil {
 		return fmt.Errorf("tool calls of answer %s: %w", reply.ID, err)
 	}
-	return (&turn{Runner: r, reply: reply, calls: calls, in: reply.InputTokens, out: reply.OutputTokens}).fail(ctx, e)
+	return (&turn{Runner: r, reply: reply, calls: calls, in: reply.InputTokens, out: reply.OutputTokens}).forfeit(ctx, e)
 }
 
 // Stop asks the worker that runs the answer, if it is in this process, to end it. It does not wait.
 func (r *Runner) Stop(replyID uuid.UUID) {
 	r.mu.Lock()
-	cancel := r.running[replyID]
+	h, ok := r.running[replyID]
 	r.mu.Unlock()
-	if cancel != nil {
-		cancel(errStopped)
+	if ok {
+		h.cancel(errStopped)
+	}
+}
+
+// Rejudge has the answers that this process writes for these users and API tokens looked at now, instead of at their next
+// heartbeat; without any, all of them. Call it when rights have changed. It does not wait.
+func (r *Runner) Rejudge(ids ...uuid.UUID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.running {
+		if len(ids) > 0 && h.user != nil && !slices.Contains(ids, h.user.UserID) && !slices.Contains(ids, h.user.SessionID) {
+			continue
+		}
+		select {
+		case h.poke <- struct{}{}:
+		default: // about to look
+		}
 	}
 }
 
@@ -224,8 +263,8 @@ func (r *Runner) claim(ctx context.Context, id uuid.UUID) (reply *ent.ChatMessag
 	return reply, fresh, nil
 }
 
-// beat keeps the lease and hears of a wish to stop whose signal was lost.
-func (r *Runner) beat(ctx context.Context, cancel context.CancelCauseFunc, reply *ent.ChatMessage) {
+// beat keeps the lease, and hears of a wish to stop whose signal was lost and of rights that were taken away.
+func (r *Runner) beat(ctx context.Context, h *hold, reply *ent.ChatMessage) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	held := time.Now()
@@ -234,27 +273,34 @@ func (r *Runner) beat(ctx context.Context, cancel context.CancelCauseFunc, reply
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-h.poke:
 		}
 		var stop bool
 		err := r.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 			return tx.PG.QueryRow(ctx, `UPDATE chat_messages SET lease_expires_at = now() + $3::interval
 				WHERE id = $1 AND attempt = $2 AND status = 'STREAMING' AND lease_expires_at IS NOT NULL RETURNING cancel_requested`, reply.ID, reply.Attempt, lease).Scan(&stop)
 		})
-		switch {
+		if err == nil && !stop {
+			_, err = r.judge(ctx, reply)
+		}
+		switch lost, rights := errs.As(err); {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, pgx.ErrNoRows):
-			cancel(errLost)
+			h.cancel(errLost)
+			return
+		case rights:
+			h.cancel(lost)
 			return
 		case err != nil:
 			r.Log.WarnContext(ctx, "the lease of an answer was not kept", "reply", reply.ID, "error", err)
 			if time.Since(held) > lease {
-				cancel(errLost)
+				h.cancel(errLost)
 				return
 			}
 			continue
 		case stop:
-			cancel(errStopped)
+			h.cancel(errStopped)
 			return
 		}
 		held = time.Now()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,18 +36,21 @@ type fixture struct {
 	chats  *chat.Service
 	user   *authz.Principal
 	runner *turn.Runner
+	delay  time.Duration // between the model's words
 }
 
 // setUp is a conversation's world without a server: real Postgres, a real bus, the offline model.
-func setUp(t *testing.T) *fixture {
+func setUp(t *testing.T) *fixture { t.Helper(); return setUpSlow(t, 0) }
+
+func setUpSlow(t *testing.T, delay time.Duration) *fixture {
 	t.Helper()
-	f := &fixture{Kit: testkit.New(t)}
+	f := &fixture{Kit: testkit.New(t), delay: delay}
 	f.user = f.User(t, "ana", "analyst")
 	var err error
 	f.bus, err = event.Open(t.Context(), event.Config{StoreDir: t.TempDir(), Key: make([]byte, 32)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.bus.Close()) })
-	models, err := provider.New(provider.Config{Provider: "offline"})
+	models, err := provider.New(provider.Config{Provider: "offline", OfflineDelay: f.delay})
 	require.NoError(t, err)
 	calc, err := calculator.New()
 	require.NoError(t, err)
@@ -77,7 +81,12 @@ func (f *fixture) newRunner(models *llm.Registry, executions turn.Executions) *t
 // ask sends a message and gives the begun answer.
 func (f *fixture) ask(t *testing.T, text string) *ent.ChatMessage {
 	t.Helper()
-	ctx := authz.With(t.Context(), f.user)
+	return f.askAs(t, f.user, text)
+}
+
+func (f *fixture) askAs(t *testing.T, p *authz.Principal, text string) *ent.ChatMessage {
+	t.Helper()
+	ctx := authz.With(t.Context(), p)
 	c, err := f.chats.Create(ctx, chat.Settings{})
 	require.NoError(t, err)
 	sent, err := f.chats.Send(ctx, chat.Message{SessionID: c.ID, Content: text})
@@ -209,4 +218,84 @@ func TestRunner_EndsForAUserWhoMayNot(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, enum.MessageStatusFailed, m.Status)
 	require.Equal(t, string(errs.Forbidden), *m.ErrorCode)
+}
+
+// What an API token began is not taken up any more once the token has ended.
+func TestRunner_APITokenEnded(t *testing.T) {
+	for name, end := range testkit.APITokenEnds {
+		t.Run(name, func(t *testing.T) {
+			f := setUp(t)
+			program := f.APIToken(t, f.user, "chat:read", "chat:write")
+			reply := f.askAs(t, program, "What do my documents say?")
+			f.exec(t, end, program.SessionID)
+			require.NoError(t, f.runner.Run(t.Context(), reply.ID))
+			f.forfeited(t, reply.ID)
+		})
+	}
+}
+
+func (f *fixture) forfeited(t *testing.T, id uuid.UUID) *ent.ChatMessage {
+	t.Helper()
+	m, err := f.Client.ChatMessage.Get(authz.With(t.Context(), authz.Agent), id)
+	require.NoError(t, err)
+	require.Equal(t, enum.MessageStatusFailed, m.Status)
+	require.Equal(t, string(errs.Unauthenticated), *m.ErrorCode)
+	require.Nil(t, m.LeaseExpiresAt)
+	return m
+}
+
+// An answer stops while the model streams it when the token that asked for it ends, or its user's rights do: at once where
+// that is told, and within two heartbeats where it is not.
+func TestRunner_StopsWhileStreaming(t *testing.T) {
+	for name, c := range map[string]struct {
+		told  bool
+		token bool
+	}{"TokenTold": {true, true}, "TokenUntold": {false, true}, "UserTold": {true, false}} {
+		t.Run(name, func(t *testing.T) {
+			f := setUpSlow(t, time.Second) // words enough for many times what is waited for
+			p := f.user
+			if c.token {
+				p = f.APIToken(t, f.user, "chat:read", "chat:write")
+			}
+			var gone atomic.Bool
+			f.runner.LoadUser = func(context.Context, uuid.UUID) (*authz.Principal, error) {
+				if gone.Load() {
+					return nil, errs.New(errs.Unauthenticated, "This user may not use the system any more.")
+				}
+				return f.user, nil
+			}
+			reply := f.askAs(t, p, "What is there to say of all that is known of otters, herons, kingfishers and the canal at dawn?")
+			last, err := f.bus.Last(t.Context(), fact.ChatSubject(reply.SessionID))
+			require.NoError(t, err)
+			done := make(chan error, 1)
+			go func() { done <- f.runner.Run(t.Context(), reply.ID) }()
+			require.Eventually(t, func() bool { // the first word is out
+				now, err := f.bus.Last(t.Context(), fact.ChatSubject(reply.SessionID))
+				return err == nil && now > last+3 // two CREATED and STARTED
+			}, 20*time.Second, 5*time.Millisecond)
+			f.runner.Rejudge() // it may still be written
+			began := time.Now()
+			if c.token {
+				f.exec(t, testkit.APITokenEnds["Revoked"], p.SessionID)
+			} else {
+				gone.Store(true)
+			}
+			if c.told {
+				f.runner.Rejudge(uuid.New(), p.UserID)
+			}
+			select {
+			case err := <-done:
+				require.NoError(t, err)
+			case <-time.After(20 * time.Second):
+				t.Fatal("the answer goes on")
+			}
+			if c.told {
+				require.Less(t, time.Since(began), 2*time.Second)
+			}
+			m := f.forfeited(t, reply.ID)
+			require.NotEmpty(t, m.Content, "what was shown stays")
+			kinds, _ := f.stream(t, m)
+			require.Equal(t, fact.Failed, kinds[len(kinds)-1])
+		})
+	}
 }

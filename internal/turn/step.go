@@ -41,16 +41,21 @@ func (t *turn) announce(ctx context.Context) error {
 
 // step carries out one decision. done says that this worker has no more to do with the answer.
 func (t *turn) step(ctx context.Context) (done bool, err error) {
-	if context.Cause(ctx) != nil {
-		if !errors.Is(context.Cause(ctx), errStopped) {
-			return true, context.Cause(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		ctx = authz.With(context.WithoutCancel(ctx), authz.Agent)
+		if lost, ok := errs.As(cause); ok {
+			return true, t.forfeit(ctx, lost)
+		}
+		if !errors.Is(cause, errStopped) {
+			return true, cause
 		}
 		t.canceled = true
-		ctx = authz.With(context.WithoutCancel(ctx), authz.Agent)
 	}
 	done, err = t.carryOut(ctx, agent.Decide(t.state()))
-	if err != nil && errors.Is(context.Cause(ctx), errStopped) && !t.canceled {
-		return false, nil // the wish to stop came meanwhile: the next step honours it
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		if _, lost := errs.As(cause); lost || errors.Is(cause, errStopped) {
+			return false, nil // it came meanwhile: the next step honours it
+		}
 	}
 	return done, err
 }
@@ -320,6 +325,14 @@ func (t *turn) finish(ctx context.Context, reason string) error {
 	return t.end(ctx, content, kind, func(u *ent.ChatMessageUpdateOne) {
 		u.SetStatus(status).SetFinishReason(reason).SetCitations(agent.Citations(content, agent.Passages(t.calls), nil))
 	})
+}
+
+// forfeit ends the answer, with the calls of it that have not ended, because its user may not have it any more.
+func (t *turn) forfeit(ctx context.Context, e *errs.Error) error {
+	if err := t.Executions.ForfeitReply(ctx, t.reply.ID); err != nil {
+		return fmt.Errorf("end the calls of answer %s: %w", t.reply.ID, err)
+	}
+	return t.fail(ctx, e)
 }
 
 // fail ends the answer as FAILED; its text so far stays.

@@ -61,7 +61,7 @@ Who reaches rows of each entity: another's, one's own, public ones, ones that ar
 	}
 	b.WriteString(`
 ## Fields
-Fields that not everyone sees who sees the row: who sees them of another's row, and the owner of their own. In brackets: who sees that there is a value, and not which.
+Fields that not everyone sees who sees the row: who sees them of another's row, the owner of their own, and the owner's program by an API token of all they may. In brackets: who sees that there is a value, and not which.
 
 `)
 	if err := fields(&b); err != nil {
