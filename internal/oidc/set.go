@@ -7,8 +7,9 @@
 // seconds. It never logs a code, a token or a claim.
 //
 // Providers are discovered in the background: one that is down neither keeps the server from starting nor makes a
-// listing wait. What was discovered is used for an hour while it is asked for again, and longer when the provider does
-// not answer. A Set is safe for concurrent use. Errors are *errs.Error (the provider does not answer) or *Refused.
+// listing wait. What was discovered an hour ago is asked for again before it is used; for three hours more it is used
+// when the provider cannot be asked, then not any more. A Set is safe for concurrent use. Errors are *errs.Error (the
+// provider does not answer) or *Refused.
 package oidc
 
 import (
@@ -25,7 +26,7 @@ type Config struct {
 	Timeout    time.Duration // of one sign-in or one discovery; 10 s
 	RetryAfter time.Duration // after a discovery that failed; doubled for each further one, to 32 times; 1 s
 	Log        *slog.Logger
-	Now        func() time.Time // judges the expiry of ID tokens; nil: the wall clock
+	Now        func() time.Time // judges the expiry of ID tokens and the age of what was discovered; nil: the wall clock
 }
 
 // Set is the configured providers. The nil Set has none.
