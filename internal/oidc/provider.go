@@ -83,6 +83,7 @@ type discovered struct {
 	endpoint         oauth2.Endpoint
 	authorizationURL string
 	hasUserInfo      bool
+	saysIssuer       bool      // its answers carry iss
 	at               time.Time // when it was asked
 }
 
@@ -171,11 +172,12 @@ func (p *Provider) discover(ctx context.Context) (*discovered, error) {
 		Keys       string   `json:"jwks_uri"`
 		Methods    []string `json:"token_endpoint_auth_methods_supported"`
 		Algorithms []string `json:"id_token_signing_alg_values_supported"`
+		SaysIssuer bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 section 3
 	}
 	if err := provider.Claims(&more); err != nil {
 		return nil, fmt.Errorf("read the discovery document: %w", err)
 	}
-	d := &discovered{provider: provider, endpoint: provider.Endpoint(), hasUserInfo: provider.UserInfoEndpoint() != "", at: at}
+	d := &discovered{provider: provider, endpoint: provider.Endpoint(), hasUserInfo: provider.UserInfoEndpoint() != "", saysIssuer: more.SaysIssuer, at: at}
 	for name, address := range map[string]string{
 		"authorization_endpoint": d.endpoint.AuthURL, "token_endpoint": d.endpoint.TokenURL, "jwks_uri": more.Keys, "userinfo_endpoint": provider.UserInfoEndpoint(),
 	} {

@@ -15,6 +15,7 @@ package oidc
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -82,6 +83,13 @@ func (s *Set) Find(name string) (*Provider, bool) {
 		}
 	}
 	return nil, false
+}
+
+// OwnPath says whether answers of the provider may come to an address with this path: with several providers one that
+// ends in a slash and the provider's name. An address that all share would not tell whose answer it is (RFC 9700
+// section 4.4).
+func (s *Set) OwnPath(p *Provider, path string) bool {
+	return len(s.list) == 1 || strings.HasSuffix(path, "/"+p.set.Name)
 }
 
 // Listed is a provider one can sign in with now.
