@@ -6,24 +6,18 @@ import { createServer } from 'node:http'
 import { launch } from './chromium.mjs'
 import { main, patiently, request, say, settings } from './lib.mjs'
 
-// attack is a provider that forwards the browser to the honest one, with the client's own state and challenge. What
-// reaches its token endpoint is in stolen; forward.to is the address that the answer is to come to.
-const stolen = []
-const forward = { to: '' }
-function attack(honest) {
+// attack runs a provider that sends the browser wherever trap.forward says, given the client's parameters. What reaches
+// its token endpoint is in trap.stolen.
+const trap = { stolen: [], forward: null }
+function attack() {
   const document = {
     issuer: settings.attacker, authorization_endpoint: settings.attacker + '/authorize', token_endpoint: settings.attacker + '/token',
     jwks_uri: settings.attacker + '/keys', id_token_signing_alg_values_supported: ['ES256'],
   }
   const server = createServer((req, res) => {
     const { pathname, searchParams } = new URL(req.url, settings.attacker)
-    if (pathname === '/token') stolen.push(req.url)
-    if (pathname === '/authorize') {
-      const url = new URL(honest)
-      for (const name of ['state', 'nonce', 'code_challenge', 'code_challenge_method']) url.searchParams.set(name, searchParams.get(name))
-      url.searchParams.set('redirect_uri', forward.to)
-      res.writeHead(302, { location: url.href })
-    }
+    if (pathname === '/token') trap.stolen.push(req.url)
+    if (pathname === '/authorize') res.writeHead(302, { location: trap.forward(searchParams) })
     res.end(pathname.startsWith('/.well-known/') ? JSON.stringify(document) : undefined)
   })
   const { hostname, port } = new URL(settings.attacker)
@@ -41,7 +35,7 @@ main(async () => {
   const url = await found('corp')
   assert.equal(new URL(url).origin, settings.provider)
   say('the server found the provider that came after it')
-  await attack(url)
+  await attack()
   await found('mixup')
 
   const browser = await launch()
@@ -104,22 +98,20 @@ main(async () => {
   // Mix-up: the provider remembers her, so the answer comes at once, at the address of the provider that gave it. At the
   // attacker's address, as if that were registered too, its iss gives it away.
   const said = (text) => page.locator('.bar output').filter({ hasText: text }).waitFor()
-  forward.to = home + 'oidc/corp'
+  trap.forward = (params) => {
+    const location = new URL(url)
+    for (const name of ['state', 'nonce', 'code_challenge', 'code_challenge_method']) location.searchParams.set(name, params.get(name))
+    location.searchParams.set('redirect_uri', home + 'oidc/corp')
+    return location.href
+  }
   await begin('mixup')
   await said('Another provider answered')
   assert.equal(page.url(), home)
-  await page.route(settings.provider + '/**', async (route) => {
-    const location = new URL(route.request().url())
-    await route.fulfill({
-      status: 302,
-      headers: { location: `${home}oidc/mixup?code=hers&state=${location.searchParams.get('state')}&iss=${encodeURIComponent(settings.provider)}` },
-    })
-  })
+  trap.forward = (params) => `${home}oidc/mixup?code=hers&state=${params.get('state')}&iss=${encodeURIComponent(settings.provider)}`
   await begin('mixup')
   await said("The provider's answer is not valid")
   assert.equal(page.url(), home)
-  await page.unrouteAll()
-  assert.deepEqual(stolen, [])
+  assert.deepEqual(trap.stolen, [])
   say('another provider got no code')
 
   // An answer that this tab did not ask for signs nobody in.
