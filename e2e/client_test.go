@@ -36,6 +36,7 @@ type settings struct {
 	Chromium   string `json:"chromium,omitempty"`
 	Screenshot string `json:"screenshot,omitempty"` // where to write a picture of the page
 	Provider   string `json:"provider,omitempty"`   // issuer of an OpenID Connect provider
+	Attacker   string `json:"attacker,omitempty"`   // issuer of one that the client plays
 	Pictures   string `json:"pictures,omitempty"`   // a folder for pictures of the page
 	Mails      string `json:"mails,omitempty"`      // the folder the server writes mails to
 }

@@ -15,19 +15,20 @@ import (
 
 const clientSecret = "the provider's and ours"
 
-// TestOIDC signs in with a provider process in a browser. The server starts first: it does not wait for a provider.
+// TestOIDC signs in with a provider process in a browser. The server starts first: it does not wait for a provider. A
+// second provider, which the client plays, forwards people to the first one to get at their code.
 func TestOIDC(t *testing.T) {
 	chromium := browser(t)
-	issuer := "http://" + freeAddr(t)
+	issuer, attacker := "http://"+freeAddr(t), "http://"+freeAddr(t)
 	providers, err := json.Marshal([]map[string]any{{
 		"name": "corp", "issuer": issuer, "clientId": "cdsa", "clientSecret": clientSecret, "scopes": []string{"openid", "email", "profile", "groups"},
 		"rolesClaim": "groups", "roles": map[string]string{"audit": "auditor"}, "signUp": true,
-	}})
+	}, {"name": "mixup", "issuer": attacker, "clientId": "cdsa", "signUp": true}})
 	require.NoError(t, err)
 	s := startServer(t, "CDSA_OIDC_PROVIDERS="+string(providers))
-	startProvider(t, issuer, s.url+"/")
+	startProvider(t, issuer, s.url+"/oidc/corp")
 	with := s.settings()
-	with.Chromium, with.Provider = chromium, issuer
+	with.Chromium, with.Provider, with.Attacker = chromium, issuer, attacker
 	runClient(t, "oidc.mjs", 2*time.Minute, with, nil)
 	log, err := os.ReadFile(s.logFile)
 	require.NoError(t, err)

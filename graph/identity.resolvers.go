@@ -16,7 +16,7 @@ import (
 
 // ExchangeOidcCode is the resolver for the exchangeOidcCode field.
 func (r *mutationResolver) ExchangeOidcCode(ctx context.Context, input model.ExchangeOidcCodeInput) (*model.AuthPayload, error) {
-	signed, err := r.Accounts.ExchangeOIDCCode(ctx, account.ExchangeInput{Provider: input.Provider, Code: input.Code, Verifier: input.CodeVerifier, RedirectURI: input.RedirectURI, Nonce: deref(input.Nonce)})
+	signed, err := r.Accounts.ExchangeOIDCCode(ctx, account.ExchangeInput{Provider: input.Provider, Code: input.Code, Verifier: input.CodeVerifier, RedirectURI: input.RedirectURI, Nonce: deref(input.Nonce), Issuer: input.Iss})
 	return authPayload(ctx, signed, err)
 }
 

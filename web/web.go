@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -37,7 +38,12 @@ type file struct {
 	immutable bool   // its address names its content
 }
 
-// Handler serves the playground at / and its files below /assets/. Anyone may call it.
+// answerPath is where an OpenID Connect provider sends people back to: one address for each provider's name. The page
+// itself reads the answer.
+var answerPath = regexp.MustCompile(`^/oidc/[a-z0-9-]{1,40}$`)
+
+// Handler serves the playground at / and where providers send people back to, and its files below /assets/. Anyone may
+// call it.
 func Handler() http.Handler {
 	files, err := load(built)
 	if err != nil { // the program was built wrongly; no input leads here
@@ -100,7 +106,11 @@ func tag(body []byte) string {
 
 func handler(files map[string]*file) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f, ok := files[r.URL.Path]
+		url := r.URL.Path
+		if answerPath.MatchString(url) {
+			url = "/"
+		}
+		f, ok := files[url]
 		switch {
 		case !ok:
 			http.Error(w, "There is no such page. The playground is at /, the API at /graphql.", http.StatusNotFound)

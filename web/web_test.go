@@ -54,6 +54,11 @@ func TestHandler_Page(t *testing.T) {
 	require.Equal(t, "no-cache", rec.Header().Get("Cache-Control"))
 	require.Empty(t, rec.Header().Get("Content-Encoding"))
 
+	answered := get(bundle(t), "GET", "/oidc/corp-2?code=x&state=y")
+	require.Equal(t, 200, answered.Code)
+	require.Equal(t, rec.Body.String(), answered.Body.String(), "the page reads a provider's answer")
+	require.Equal(t, rec.Header(), answered.Header())
+
 	rec = get(bundle(t), "GET", "/", "If-None-Match", "W/"+rec.Header().Get("ETag"))
 	require.Equal(t, 304, rec.Code)
 	require.Zero(t, rec.Body.Len())
@@ -83,7 +88,7 @@ func TestHandler_Asset(t *testing.T) {
 
 func TestHandler_Refuses(t *testing.T) {
 	h := bundle(t)
-	for _, path := range []string{"/index.html", "/stray.txt", "/assets/", "/assets/app-1.js.gz", "/dist.html", "/../dist.html", "/%00"} {
+	for _, path := range []string{"/index.html", "/stray.txt", "/assets/", "/assets/app-1.js.gz", "/dist.html", "/../dist.html", "/%00", "/oidc/", "/oidc/CORP", "/oidc/a/b", "/oidc/corp/", "/oidc/%0a"} {
 		rec := get(h, "GET", path)
 		require.Equal(t, 404, rec.Code, path)
 		require.NotContains(t, rec.Body.String(), strings.Trim(path, "/")+".", "nothing is echoed")

@@ -696,7 +696,7 @@ func (ec *executionContext) unmarshalInputExchangeOidcCodeInput(ctx context.Cont
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"provider", "code", "codeVerifier", "redirectUri", "nonce"}
+	fieldsInOrder := [...]string{"provider", "code", "codeVerifier", "redirectUri", "nonce", "iss"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -738,6 +738,13 @@ func (ec *executionContext) unmarshalInputExchangeOidcCodeInput(ctx context.Cont
 				return it, err
 			}
 			it.Nonce = data
+		case "iss":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("iss"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Iss = data
 		}
 	}
 	return it, nil

@@ -232,10 +232,12 @@ type ExchangeOidcCodeInput struct {
 	Code     string `json:"code"`
 	// The PKCE verifier (RFC 7636) whose S256 challenge was in the authorization request.
 	CodeVerifier string `json:"codeVerifier"`
-	// The address the code was sent to, as in the authorization request; one of the server's allowed ones.
+	// The address the answer came to, without what the provider added; the one of the authorization request, on an allowed origin. With several providers its path ends with the provider's name.
 	RedirectURI string `json:"redirectUri"`
 	// The nonce of the authorization request, where one was sent; then the ID token must carry it.
 	Nonce *string `json:"nonce,omitempty"`
+	// The iss of the provider's answer (RFC 9207), if it has one: it must be the provider's issuer. Required where the provider announces it.
+	Iss *string `json:"iss,omitempty"`
 }
 
 type ExecuteToolInput struct {

@@ -22,7 +22,10 @@ import (
 )
 
 // ExchangeInput is what a client got from a provider's authorization endpoint.
-type ExchangeInput struct{ Provider, Code, Verifier, RedirectURI, Nonce string }
+type ExchangeInput struct {
+	Provider, Code, Verifier, RedirectURI, Nonce string
+	Issuer                                       *string // iss, where the answer had it
+}
 
 // Why a sign-in with a provider was refused here, as the audit log has it; package oidc has the other reasons.
 const (
@@ -40,22 +43,16 @@ var errMoved = errors.New("the account changed while it was judged")
 // ExchangeOIDCCode opens a session for whoever signed in at a provider: for the account of that identity, for the one
 // it can be linked to (docs/adr/0007), or for a new one where the provider may make accounts. Roles that the provider
 // manages are made to match its claims. Anyone may call it. A local second factor is not asked for here; stepUp gives
-// it. UNAUTHENTICATED for a grant that is not good and for a person without an account; BAD_USER_INPUT;
-// UPSTREAM_UNAVAILABLE when the provider does not answer. Audited as LOGIN_SUCCEEDED or LOGIN_FAILED, and as
-// USER_CREATED, OIDC_LINKED, ROLE_ASSIGNED and ROLE_UNASSIGNED where that happens.
+// it. UNAUTHENTICATED for a grant that is not good and for a person without an account; RATE_LIMITED for a network that
+// failed too often; BAD_USER_INPUT; UPSTREAM_UNAVAILABLE when the provider does not answer. Audited as LOGIN_SUCCEEDED
+// or LOGIN_FAILED, and as USER_CREATED, OIDC_LINKED, ROLE_ASSIGNED and ROLE_UNASSIGNED where that happens.
 func (s *Service) ExchangeOIDCCode(ctx context.Context, in ExchangeInput) (Signed, error) {
 	ctx = anonymous(ctx)
 	provider, err := s.checkExchange(in)
 	if err != nil {
 		return Signed{}, err
 	}
-	id, err := provider.Exchange(ctx, oidc.Grant{Code: in.Code, Verifier: in.Verifier, RedirectURI: in.RedirectURI, Nonce: in.Nonce})
-	var refused *oidc.Refused
-	if errors.As(err, &refused) {
-		s.cfg.Log.InfoContext(ctx, "a sign-in with an OpenID Connect provider was refused", "provider", provider.Name(), "error", refused)
-		return Signed{}, s.federationFailed(ctx, provider, person{}, refused.Reason,
-			errs.Wrap(refused, errs.Unauthenticated, "The provider's answer is not valid, or was used already. Begin the sign-in again."))
-	}
+	id, err := s.redeemed(ctx, provider, oidc.Grant{Code: in.Code, Verifier: in.Verifier, RedirectURI: in.RedirectURI, Nonce: in.Nonce, Issuer: in.Issuer})
 	if err != nil {
 		return Signed{}, err
 	}
@@ -86,6 +83,36 @@ func (s *Service) ExchangeOIDCCode(ctx context.Context, in ExchangeInput) (Signe
 	return Signed{}, errs.Wrap(err, errs.Conflict, "The account is being changed at this moment. Begin the sign-in again.")
 }
 
+// networkExchanges is how many codes from one network are redeemed at once on this replica, which leaves the rest of a
+// provider's turns to others.
+const networkExchanges = 4
+
+// redeemed has a provider judge a grant, unless the caller's network is paused: a code that is no good counts as a failed
+// sign-in of the network, and codes that are sent at once wait for those before them to be counted.
+func (s *Service) redeemed(ctx context.Context, provider *oidc.Provider, g oidc.Grant) (oidc.Identity, error) {
+	if err := s.admitted(ctx, atProvider, person{}); err != nil {
+		return oidc.Identity{}, err
+	}
+	turn := s.exchanges[s.countersOf(ctx, atProvider, uuid.Nil).keys[byNetwork][0]]
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return oidc.Identity{}, ctx.Err()
+	}
+	if err := s.admitted(ctx, atProvider, person{}); err != nil { // a pause may have begun in the meantime
+		return oidc.Identity{}, err
+	}
+	id, err := provider.Exchange(context.WithoutCancel(ctx), g) // leaving early does not hide the attempt; it takes seconds at most
+	var refused *oidc.Refused
+	if errors.As(err, &refused) {
+		s.cfg.Log.InfoContext(ctx, "a sign-in with an OpenID Connect provider was refused", "provider", provider.Name(), "error", refused)
+		err = s.federationFailed(ctx, provider, person{}, refused.Reason,
+			errs.Wrap(refused, errs.Unauthenticated, "The provider's answer is not valid, or was used already. Begin the sign-in again."))
+	}
+	return id, err
+}
+
 var (
 	verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`) // RFC 7636 section 4.1
 	grantForm    = regexp.MustCompile(`^[\x20-\x7e]*$`)            // RFC 6749 appendix A.11
@@ -109,23 +136,28 @@ func (s *Service) checkExchange(in ExchangeInput) (*oidc.Provider, error) {
 		return nil, errs.Input("input.codeVerifier", "The verifier needs 43 to 128 letters, digits, dots, underscores, tildes and hyphens (RFC 7636).")
 	case len(in.Nonce) > maxNonce || !grantForm.MatchString(in.Nonce):
 		return nil, errs.Input("input.nonce", "The nonce is longer than %d characters or holds what is not printable ASCII.", maxNonce)
-	case !s.redirects(in.RedirectURI):
+	}
+	address, ok := s.redirects(in.RedirectURI)
+	switch {
+	case !ok:
 		return nil, errs.Input("input.redirectUri", "This address is not on this server's origin nor on one that it allows.")
+	case !s.cfg.OIDC.OwnPath(provider, address.EscapedPath()):
+		return nil, errs.Input("input.redirectUri", "There are several providers, so the address's path must end with a slash and the name of this one.")
 	}
 	return provider, nil
 }
 
 // redirects says whether an address is on an allowed origin, in the form that a browser sends.
-func (s *Service) redirects(address string) bool {
+func (s *Service) redirects(address string) (*url.URL, bool) {
 	u, err := url.Parse(address)
 	if err != nil || len(address) > maxRedirect || u.Host == "" || u.User != nil || u.Opaque != "" || strings.ContainsAny(address, "#\\") {
-		return false
+		return nil, false
 	}
 	origin := u.Scheme + "://" + u.Host
 	if !strings.HasPrefix(address, origin) {
-		return false
+		return nil, false
 	}
-	return origin == s.cfg.Settings.PublicURL || slices.Contains(s.cfg.Settings.RedirectOrigins, origin)
+	return u, origin == s.cfg.Settings.PublicURL || slices.Contains(s.cfg.Settings.RedirectOrigins, origin)
 }
 
 // federation is what an identity comes down to here, before anything is locked.
@@ -258,13 +290,20 @@ func differences(rows pgx.Rows, want []string) (given, taken []heldRole, err err
 	return given, taken, err
 }
 
-// federationFailed writes a refusal down and gives the answer.
+// federationFailed counts a refusal at the network, writes it down and gives the answer. It counts at no account: whoever
+// has the identity must not pause the password.
 func (s *Service) federationFailed(ctx context.Context, by *oidc.Provider, who person, why string, answer *errs.Error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout) // leaving early does not hide the attempt
 	defer cancel()
-	err := s.cfg.Audit.Record(ctx, audit.Entry{
-		Action: enum.AuditActionLoginFailed, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
-		Failed: true, Error: string(answer.Code), Details: map[string]any{"reason": why, "method": "oidc", "provider": by.Name()},
+	if err := s.prepareAudit(ctx, who.id); err != nil {
+		return err
+	}
+	err := s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		tx.Audit(audit.Entry{
+			Action: enum.AuditActionLoginFailed, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
+			Failed: true, Error: string(answer.Code), Details: map[string]any{"reason": why, "method": "oidc", "provider": by.Name()},
+		})
+		return s.failed(ctx, tx, atProvider, person{})
 	})
 	if err != nil {
 		return err

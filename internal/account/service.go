@@ -96,6 +96,7 @@ type Service struct {
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
 	guesses      [guessTurns]chan struct{} // at codes of a second factor
+	exchanges    [guessTurns]chan struct{} // of networks at providers
 
 	mailSwept      atomic.Int64 // when sweepMailed last ran, in Unix seconds
 	throttlesSwept atomic.Int64 // when sweepThrottles did, in ns
@@ -119,6 +120,7 @@ func New(c Config) (*Service, error) {
 	s := &Service{touches: newTouches()}
 	for i := range s.guesses {
 		s.guesses[i] = make(chan struct{}, 1)
+		s.exchanges[i] = make(chan struct{}, networkExchanges)
 	}
 	for label, key := range map[string]*[]byte{ // one key each: none can be taken for another
 		"cdsa refresh token successor": &s.successorKey, "cdsa totp secret": &s.totpKey, "cdsa mailed token": &s.mailKey, "cdsa throttle": &s.throttleKey,

@@ -63,8 +63,15 @@ type counters struct {
 	network string
 }
 
+// atProvider is the login of a sign-in that a provider judges. It names nobody here: the network alone is counted.
+const atProvider = "\x00provider"
+
 // countersOf gives the counters of a login. One account has one set, whichever of its names was typed.
 func (s *Service) countersOf(ctx context.Context, login string, userID uuid.UUID) counters {
+	net := networkOf(deviceOf(ctx).ip)
+	if login == atProvider {
+		return counters{keys: [counterKinds][]byte{byNetwork: s.throttleHash("network", net)}, network: net}
+	}
 	who := "id|" + userID.String()
 	if userID == uuid.Nil {
 		name, _, ok := auth.NormalizeLogin(login)
@@ -73,7 +80,6 @@ func (s *Service) countersOf(ctx context.Context, login string, userID uuid.UUID
 		}
 		who = "as|" + name
 	}
-	net := networkOf(deviceOf(ctx).ip)
 	return counters{
 		keys:    [counterKinds][]byte{s.throttleHash("pair", net+"|"+who), s.throttleHash("network", net), s.throttleHash("name", who)},
 		subject: s.throttleHash("subject", who), network: net,
@@ -291,7 +297,7 @@ type counter struct {
 func (s *Service) count(ctx context.Context, tx *uow.Tx, c counters, now time.Time) (counted [counterKinds]counter, err error) {
 	// In the order of the keys, which keeps failures that share counters from waiting for each other in a circle.
 	rows, err := tx.PG.Query(ctx, `INSERT INTO login_throttles AS t (key, subject, failures, last_at, blocked_until)
-		SELECT v.key, v.subject, 1, $3, $3 FROM unnest($1::bytea[], $2::bytea[]) v(key, subject) ORDER BY v.key
+		SELECT v.key, v.subject, 1, $3, $3 FROM unnest($1::bytea[], $2::bytea[]) v(key, subject) WHERE v.key IS NOT NULL ORDER BY v.key
 		ON CONFLICT (key) DO UPDATE SET last_at = greatest(t.last_at, excluded.last_at), failures = CASE WHEN t.last_at < $4 THEN 1 ELSE least(t.failures + 1, 1000000) END
 		RETURNING key, failures, blocked_until`,
 		c.keys[:], [][]byte{c.subject, nil, c.subject}, now, s.forgottenBefore(now))

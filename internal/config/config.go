@@ -169,8 +169,8 @@ type Limits struct {
 type Log struct {
 	Level        slog.Level `env:"CDSA_LOG_LEVEL" default:"info" doc:"Least level that is logged: debug, info, warn or error."`
 	Format       string     `env:"CDSA_LOG_FORMAT" default:"text" production:"json" oneof:"text,json" doc:"Form of the log."`
-	MetricsToken Secret     `env:"CDSA_METRICS_TOKEN" doc:"Bearer token for /metrics. Empty: only direct callers on the same machine may read them."`
-	PProf        bool       `env:"CDSA_PPROF" default:"false" doc:"Serve Go's profiler under /debug/pprof/ to direct callers on the same machine."`
+	MetricsToken Secret     `env:"CDSA_METRICS_TOKEN" doc:"Bearer token for /metrics. Empty: only direct callers on the same machine may read them; from an address of CDSA_TRUSTED_PROXIES nobody is direct."`
+	PProf        bool       `env:"CDSA_PPROF" default:"false" doc:"Serve Go's profiler under /debug/pprof/ to direct callers on the same machine; from an address of CDSA_TRUSTED_PROXIES nobody is direct."`
 }
 
 // InProduction says whether the strict rules hold.

@@ -136,7 +136,7 @@ func (h *Handler) operators(token string, next http.Handler) http.Handler {
 				Refuse(w, r, errs.New(errs.Unauthenticated, "This page needs the operator's token."))
 				return
 			}
-		} else if !direct(r) {
+		} else if !h.direct(r) {
 			Refuse(w, r, errs.New(errs.Forbidden, "This page answers programs on the server's own machine only, or those that hold the operator's token."))
 			return
 		}
@@ -144,9 +144,11 @@ func (h *Handler) operators(token string, next http.Handler) http.Handler {
 	})
 }
 
-func direct(r *http.Request) bool {
+// direct says whether a request comes from a program on this machine and for itself. A trusted proxy never speaks for
+// itself, whatever headers it sets or leaves out.
+func (h *Handler) direct(r *http.Request) bool {
 	peer, ok := peerAddr(r)
-	if !ok || !peer.IsLoopback() || r.Header.Get("Origin") != "" {
+	if !ok || !peer.IsLoopback() || contains(h.cfg.TrustedProxies, peer) || r.Header.Get("Origin") != "" {
 		return false
 	}
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via"} {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -160,6 +161,21 @@ func TestOperators(t *testing.T) {
 			}
 		})
 	}
+	t.Run("TrustedProxy", func(t *testing.T) {
+		behind, _ := handler(t, func(c *Config) {
+			c.PProf, c.TrustedProxies = true, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+		})
+		for _, path := range []string{"/metrics", "/debug/pprof/heap"} {
+			r := local() // with no header of a proxy, and the Host of its own upstream
+			r.URL.Path = path
+			rec := serve(behind, r)
+			require.Equal(t, 403, rec.Code)
+			readProblem(t, rec, errs.Forbidden)
+			r = local()
+			r.URL.Path, r.RemoteAddr = path, "[::1]:5"
+			require.Equal(t, 200, serve(behind, r).Code, "the proxy's address alone")
+		}
+	})
 	require.Equal(t, 401, serve(guarded, local()).Code, "with a token, the token decides")
 	require.Equal(t, 401, serve(guarded, local("Authorization", "Bearer operator-toke")).Code)
 	far := local("Authorization", "Bearer operator-token")

@@ -11,8 +11,12 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Grant is what a client brings back from the provider's authorization endpoint.
-type Grant struct{ Code, Verifier, RedirectURI, Nonce string }
+// Grant is what a client brings back from the provider's authorization endpoint. Issuer is the answer's iss, nil when it
+// had none.
+type Grant struct {
+	Code, Verifier, RedirectURI, Nonce string
+	Issuer                             *string
+}
 
 // Refused says that a grant or its ID token is not good. Its reason is for the audit log.
 type Refused struct {
@@ -22,6 +26,7 @@ type Refused struct {
 
 // Why a grant is refused.
 const (
+	ReasonIssuer  = "issuer"   // the answer is another provider's, or does not say whose although this one does
 	ReasonCode    = "code"     // unknown, used, outlived, of another client, redirect address or verifier
 	ReasonIDToken = "id_token" // not for this client, not from this issuer, expired, not signed as it must be
 	ReasonNonce   = "nonce"
@@ -41,6 +46,9 @@ func (r *Refused) Unwrap() error { return r.cause }
 // Exchange redeems a code, once, and tells who signed in. *Refused when the provider or the ID token says no;
 // UPSTREAM_UNAVAILABLE when the provider does not answer, or does not know this server's client: that is logged.
 func (p *Provider) Exchange(ctx context.Context, g Grant) (Identity, error) {
+	if g.Issuer != nil && *g.Issuer != p.set.Issuer { // RFC 9207 section 2.4; here, before this provider could learn the code
+		return Identity{}, &Refused{Reason: ReasonIssuer}
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	select {
@@ -52,6 +60,9 @@ func (p *Provider) Exchange(ctx context.Context, g Grant) (Identity, error) {
 	d, err := p.discovered(ctx)
 	if err != nil {
 		return Identity{}, err
+	}
+	if g.Issuer == nil && d.saysIssuer {
+		return Identity{}, &Refused{Reason: ReasonIssuer}
 	}
 	ctx = gooidc.ClientContext(ctx, p.client)
 	config := oauth2.Config{ClientID: p.set.ClientID, ClientSecret: p.set.ClientSecret, Endpoint: d.endpoint, RedirectURL: g.RedirectURI}
@@ -70,8 +81,15 @@ func (p *Provider) Exchange(ctx context.Context, g Grant) (Identity, error) {
 	return p.identity(ctx, d, id, token)
 }
 
-// tokenError tells the caller's fault from the operator's and the provider's. The provider's description is not kept:
-// nobody knows what it quotes.
+// Errors of the token endpoint: RFC 6749 section 5.2.
+var (
+	callersFault   = []string{"invalid_request", "invalid_grant"}
+	operatorsFault = []string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
+)
+
+// tokenError tells the caller's fault from the operator's and the provider's. An error that the RFC does not have is
+// the caller's when the status says so: some providers have names of their own for a code that is no good. The
+// provider's description is not kept: nobody knows what it quotes.
 func (p *Provider) tokenError(ctx context.Context, err error) error {
 	var answer *oauth2.RetrieveError
 	if !errors.As(err, &answer) || answer.Response == nil {
@@ -79,11 +97,11 @@ func (p *Provider) tokenError(ctx context.Context, err error) error {
 	}
 	status := answer.Response.StatusCode
 	plain := fmt.Errorf("the token endpoint answered %d", status)
-	known := []string{"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"} // RFC 6749 section 5.2
-	if slices.Contains(known, answer.ErrorCode) {
+	caller, operator := slices.Contains(callersFault, answer.ErrorCode), slices.Contains(operatorsFault, answer.ErrorCode)
+	if caller || operator {
 		plain = fmt.Errorf("%w: %s", plain, answer.ErrorCode)
 	}
-	if answer.ErrorCode == "invalid_grant" || answer.ErrorCode == "invalid_request" {
+	if caller || status == http.StatusBadRequest && !operator {
 		return &Refused{Reason: ReasonCode, cause: plain}
 	}
 	if status < http.StatusInternalServerError && status != http.StatusTooManyRequests {

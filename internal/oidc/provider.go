@@ -19,9 +19,10 @@ import (
 )
 
 const (
-	freshFor   = time.Hour // how long a discovery document is used without asking again
-	maxBackoff = 32        // times RetryAfter
-	exchanges  = 16        // sign-ins at one provider at once
+	freshFor   = time.Hour     // how long a discovery document is used without asking again
+	usableFor  = 4 * time.Hour // how long it is used while the provider cannot be asked
+	maxBackoff = 32            // times RetryAfter
+	exchanges  = 16            // sign-ins at one provider at once
 )
 
 // Provider is one OpenID Connect provider.
@@ -82,28 +83,42 @@ type discovered struct {
 	endpoint         oauth2.Endpoint
 	authorizationURL string
 	hasUserInfo      bool
-	until            time.Time // then it is asked for again
+	saysIssuer       bool      // its answers carry iss
+	at               time.Time // when it was asked
 }
 
-// present gives what is known, nil when nothing is, and begins an attempt when it is time for one.
+// within is what was discovered and is not older than age; nil: nothing. The caller holds mu.
+func (p *Provider) within(age time.Duration) *discovered {
+	if p.known == nil || p.now().Sub(p.known.at) >= age {
+		return nil
+	}
+	return p.known
+}
+
+// present gives what is known, however old, nil when nothing is, and begins an attempt when it is time for one.
 func (p *Provider) present() *discovered {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known == nil || time.Now().After(p.known.until) {
+	if p.within(freshFor) == nil {
 		p.begin()
 	}
 	return p.known
 }
 
-// discovered gives what is known or becomes known by the attempt under way. UPSTREAM_UNAVAILABLE.
+// discovered gives what is fresh or becomes so by the attempt under way: a key that the provider withdrew must not be
+// used because nobody signed in for a while. When the provider cannot be asked it gives what is still usable.
+// UPSTREAM_UNAVAILABLE.
 func (p *Provider) discovered(ctx context.Context) (*discovered, error) {
-	known := p.present()
-	if known != nil {
-		return known, nil
-	}
 	p.mu.Lock()
+	d := p.within(freshFor)
+	if d == nil {
+		p.begin()
+	}
 	under := p.under
 	p.mu.Unlock()
+	if d != nil {
+		return d, nil
+	}
 	if under != nil {
 		select {
 		case <-under:
@@ -113,10 +128,10 @@ func (p *Provider) discovered(ctx context.Context) (*discovered, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known == nil {
-		return nil, p.unavailable(errors.New("it is not discovered"))
+	if d = p.within(usableFor); d == nil {
+		return nil, p.unavailable(errors.New("it is not discovered, or was too long ago"))
 	}
-	return p.known, nil
+	return d, nil
 }
 
 // begin starts an attempt unless one is under way, one failed a moment ago or the set is closed. The caller holds mu.
@@ -148,6 +163,7 @@ func (p *Provider) begin() {
 
 // discover reads the discovery document and takes nothing from it that could lead astray.
 func (p *Provider) discover(ctx context.Context) (*discovered, error) {
+	at := p.now()
 	provider, err := gooidc.NewProvider(gooidc.ClientContext(ctx, p.client), p.set.Issuer)
 	if err != nil {
 		return nil, err
@@ -156,11 +172,12 @@ func (p *Provider) discover(ctx context.Context) (*discovered, error) {
 		Keys       string   `json:"jwks_uri"`
 		Methods    []string `json:"token_endpoint_auth_methods_supported"`
 		Algorithms []string `json:"id_token_signing_alg_values_supported"`
+		SaysIssuer bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 section 3
 	}
 	if err := provider.Claims(&more); err != nil {
 		return nil, fmt.Errorf("read the discovery document: %w", err)
 	}
-	d := &discovered{provider: provider, endpoint: provider.Endpoint(), hasUserInfo: provider.UserInfoEndpoint() != "", until: time.Now().Add(freshFor)}
+	d := &discovered{provider: provider, endpoint: provider.Endpoint(), hasUserInfo: provider.UserInfoEndpoint() != "", saysIssuer: more.SaysIssuer, at: at}
 	for name, address := range map[string]string{
 		"authorization_endpoint": d.endpoint.AuthURL, "token_endpoint": d.endpoint.TokenURL, "jwks_uri": more.Keys, "userinfo_endpoint": provider.UserInfoEndpoint(),
 	} {

@@ -7,14 +7,16 @@
 // seconds. It never logs a code, a token or a claim.
 //
 // Providers are discovered in the background: one that is down neither keeps the server from starting nor makes a
-// listing wait. What was discovered is used for an hour while it is asked for again, and longer when the provider does
-// not answer. A Set is safe for concurrent use. Errors are *errs.Error (the provider does not answer) or *Refused.
+// listing wait. What was discovered an hour ago is asked for again before it is used; for three hours more it is used
+// when the provider cannot be asked, then not any more. A Set is safe for concurrent use. Errors are *errs.Error (the
+// provider does not answer) or *Refused.
 package oidc
 
 import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,7 +28,7 @@ type Config struct {
 	Timeout    time.Duration // of one sign-in or one discovery; 10 s
 	RetryAfter time.Duration // after a discovery that failed; doubled for each further one, to 32 times; 1 s
 	Log        *slog.Logger
-	Now        func() time.Time // judges the expiry of ID tokens; nil: the wall clock
+	Now        func() time.Time // judges the expiry of ID tokens and the age of what was discovered; nil: the wall clock
 }
 
 // Set is the configured providers. The nil Set has none.
@@ -89,6 +91,13 @@ func (s *Set) Manages(role string) bool {
 	return s != nil && slices.ContainsFunc(s.list, func(p *Provider) bool {
 		return slices.Contains(p.Managed(), role) || slices.Contains(p.set.DefaultRoles, role)
 	})
+}
+
+// OwnPath says whether answers of the provider may come to an address with this path: with several providers one that
+// ends in a slash and the provider's name. An address that all share would not tell whose answer it is (RFC 9700
+// section 4.4).
+func (s *Set) OwnPath(p *Provider, path string) bool {
+	return len(s.list) == 1 || strings.HasSuffix(path, "/"+p.set.Name)
 }
 
 // Listed is a provider one can sign in with now.

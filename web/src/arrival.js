@@ -1,4 +1,4 @@
-// What the address brings: a provider's answer (?code&state) or a mailed link (#reset=, #verify=, #invite=). It is
+// What the address brings: a provider's answer (?code&state&iss) or a mailed link (#reset=, #verify=, #invite=). It is
 // taken when the page loads and removed from the address bar and the history at once; it is stored nowhere.
 
 function take() {
@@ -6,8 +6,11 @@ function take() {
   const [, kind, token] = /^#(reset|verify|invite)=([\w.~-]{1,500})$/.exec(location.hash) ?? []
   const isAnswer = query.has('state') && (query.has('code') || query.has('error'))
   if (!isAnswer && !kind) return {}
-  history.replaceState(null, '', location.pathname)
-  return isAnswer ? { answer: { code: query.get('code'), state: query.get('state'), error: query.get('error') } } : { link: { kind, token } }
+  const at = location.origin + location.pathname
+  history.replaceState(null, '', '/')
+  if (!isAnswer) return { link: { kind, token } }
+  const [code, state, iss, error] = ['code', 'state', 'iss', 'error'].map((name) => query.get(name))
+  return { answer: { at, code, state, iss, error } }
 }
 
 export const arrival = take()
