@@ -51,6 +51,9 @@ func main() {
 	if err := collectGuards("./ent/gql_collection.go"); err != nil {
 		log.Fatal(err)
 	}
+	if err := collectTwice("./ent/gql_collection.go"); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // guards are the columns that field directives judge by. They are read whichever fields are selected.
@@ -92,6 +95,32 @@ func collectGuards(path string) error {
 		return fmt.Errorf("%s: the look-ahead's selection has changed", path)
 	}
 	s = strings.ReplaceAll(s, selects, "_q.Select(distinct(selectedFields)...)")
+	return os.WriteFile(path, []byte(s), 0o644)
+}
+
+var edgeRE = regexp.MustCompile(`query = \(&(\w+)Client\{config: _q\.config\}\)\.Query\(\)\n(?s:.{0,300}?)(\t+)_q\.(with\w+) = query\n`)
+
+// collectTwice keeps what one selection of an edge to one entity asks for below it from answering another: a row is loaded
+// once for both, and what is below it is named by the alias there alone. Selected twice, an edge is loaded without it.
+func collectTwice(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	s := string(b)
+	if n := len(edgeRE.FindAllString(s, -1)); n == 0 || n != strings.Count(s, " = query\n") {
+		return fmt.Errorf("%s: the look-ahead of edges has changed", path)
+	}
+	s = edgeRE.ReplaceAllStringFunc(s, func(edge string) string {
+		m := edgeRE.FindStringSubmatch(edge)
+		entity, indent, with := m[1], m[2], m[3]
+		plain := "query = (&" + entity + "Client{config: _q.config}).Query()"
+		if entity == "Document" {
+			plain += "\n" + indent + "\tquery.Select(readDocumentColumns...)"
+		}
+		last := indent + "_q." + with + " = query\n"
+		return strings.TrimSuffix(edge, last) + indent + "if _q." + with + " != nil {\n" + indent + "\t" + plain + "\n" + indent + "}\n" + last
+	})
 	return os.WriteFile(path, []byte(s), 0o644)
 }
 

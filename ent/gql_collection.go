@@ -64,6 +64,9 @@ func (_q *AuditLogQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
 			}
+			if _q.withUser != nil {
+				query = (&UserClient{config: _q.config}).Query()
+			}
 			_q.withUser = query
 			if _, ok := fieldSeen[auditlog.FieldUserID]; !ok {
 				selectedFields = append(selectedFields, auditlog.FieldUserID)
@@ -78,6 +81,9 @@ func (_q *AuditLogQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 				return err
+			}
+			if _q.withToolExecution != nil {
+				query = (&ToolExecutionClient{config: _q.config}).Query()
 			}
 			_q.withToolExecution = query
 			if _, ok := fieldSeen[auditlog.FieldToolExecutionID]; !ok {
@@ -253,6 +259,9 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 				return err
 			}
+			if _q.withSession != nil {
+				query = (&ChatSessionClient{config: _q.config}).Query()
+			}
 			_q.withSession = query
 			if _, ok := fieldSeen[chatmessage.FieldSessionID]; !ok {
 				selectedFields = append(selectedFields, chatmessage.FieldSessionID)
@@ -267,6 +276,9 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
+			}
+			if _q.withUser != nil {
+				query = (&UserClient{config: _q.config}).Query()
 			}
 			_q.withUser = query
 			if _, ok := fieldSeen[chatmessage.FieldUserID]; !ok {
@@ -283,6 +295,9 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 				return err
 			}
+			if _q.withToolExecution != nil {
+				query = (&ToolExecutionClient{config: _q.config}).Query()
+			}
 			_q.withToolExecution = query
 			if _, ok := fieldSeen[chatmessage.FieldToolExecutionID]; !ok {
 				selectedFields = append(selectedFields, chatmessage.FieldToolExecutionID)
@@ -297,6 +312,9 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 				return err
+			}
+			if _q.withParent != nil {
+				query = (&ChatMessageClient{config: _q.config}).Query()
 			}
 			_q.withParent = query
 			if _, ok := fieldSeen[chatmessage.FieldParentID]; !ok {
@@ -576,6 +594,9 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
 			}
+			if _q.withUser != nil {
+				query = (&UserClient{config: _q.config}).Query()
+			}
 			_q.withUser = query
 			if _, ok := fieldSeen[chatsession.FieldUserID]; !ok {
 				selectedFields = append(selectedFields, chatsession.FieldUserID)
@@ -679,6 +700,9 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, contextwindowImplementors)...); err != nil {
 				return err
+			}
+			if _q.withContextWindow != nil {
+				query = (&ContextWindowClient{config: _q.config}).Query()
 			}
 			_q.withContextWindow = query
 
@@ -868,6 +892,9 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 				return err
+			}
+			if _q.withOrigin != nil {
+				query = (&ChatSessionClient{config: _q.config}).Query()
 			}
 			_q.withOrigin = query
 			if _, ok := fieldSeen[chatsession.FieldForkedFrom]; !ok {
@@ -1122,6 +1149,9 @@ func (_q *ContextWindowQuery) collectField(ctx context.Context, oneNode bool, op
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 				return err
 			}
+			if _q.withSession != nil {
+				query = (&ChatSessionClient{config: _q.config}).Query()
+			}
 			_q.withSession = query
 			if _, ok := fieldSeen[contextwindow.FieldSessionID]; !ok {
 				selectedFields = append(selectedFields, contextwindow.FieldSessionID)
@@ -1270,6 +1300,9 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
+			}
+			if _q.withUploader != nil {
+				query = (&UserClient{config: _q.config}).Query()
 			}
 			_q.withUploader = query
 			if _, ok := fieldSeen[document.FieldUploadedBy]; !ok {
@@ -1574,6 +1607,10 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, documentImplementors)...); err != nil {
 				return err
 			}
+			if _q.withDocument != nil {
+				query = (&DocumentClient{config: _q.config}).Query()
+				query.Select(readDocumentColumns...)
+			}
 			_q.withDocument = query
 			if _, ok := fieldSeen[documentchunk.FieldDocumentID]; !ok {
 				selectedFields = append(selectedFields, documentchunk.FieldDocumentID)
@@ -1588,6 +1625,9 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, embeddingmodelImplementors)...); err != nil {
 				return err
+			}
+			if _q.withEmbeddingModel != nil {
+				query = (&EmbeddingModelClient{config: _q.config}).Query()
 			}
 			_q.withEmbeddingModel = query
 			if _, ok := fieldSeen[documentchunk.FieldEmbeddingModelID]; !ok {
@@ -2442,6 +2482,9 @@ func (_q *SearchResultQuery) collectField(ctx context.Context, oneNode bool, opC
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, documentchunkImplementors)...); err != nil {
 				return err
 			}
+			if _q.withChunk != nil {
+				query = (&DocumentChunkClient{config: _q.config}).Query()
+			}
 			_q.withChunk = query
 			if _, ok := fieldSeen[searchresult.FieldChunkID]; !ok {
 				selectedFields = append(selectedFields, searchresult.FieldChunkID)
@@ -2457,6 +2500,9 @@ func (_q *SearchResultQuery) collectField(ctx context.Context, oneNode bool, opC
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
 			}
+			if _q.withUser != nil {
+				query = (&UserClient{config: _q.config}).Query()
+			}
 			_q.withUser = query
 			if _, ok := fieldSeen[searchresult.FieldUserID]; !ok {
 				selectedFields = append(selectedFields, searchresult.FieldUserID)
@@ -2471,6 +2517,9 @@ func (_q *SearchResultQuery) collectField(ctx context.Context, oneNode bool, opC
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 				return err
+			}
+			if _q.withSession != nil {
+				query = (&ChatSessionClient{config: _q.config}).Query()
 			}
 			_q.withSession = query
 			if _, ok := fieldSeen[searchresult.FieldSessionID]; !ok {
@@ -2640,6 +2689,9 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
+			}
+			if _q.withOwner != nil {
+				query = (&UserClient{config: _q.config}).Query()
 			}
 			_q.withOwner = query
 			if _, ok := fieldSeen[secret.FieldOwnerID]; !ok {
@@ -3038,6 +3090,9 @@ func (_q *SecretAccessLogQuery) collectField(ctx context.Context, oneNode bool, 
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, secretImplementors)...); err != nil {
 				return err
 			}
+			if _q.withSecret != nil {
+				query = (&SecretClient{config: _q.config}).Query()
+			}
 			_q.withSecret = query
 			if _, ok := fieldSeen[secretaccesslog.FieldSecretID]; !ok {
 				selectedFields = append(selectedFields, secretaccesslog.FieldSecretID)
@@ -3052,6 +3107,9 @@ func (_q *SecretAccessLogQuery) collectField(ctx context.Context, oneNode bool, 
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
+			}
+			if _q.withUser != nil {
+				query = (&UserClient{config: _q.config}).Query()
 			}
 			_q.withUser = query
 			if _, ok := fieldSeen[secretaccesslog.FieldUserID]; !ok {
@@ -3068,6 +3126,9 @@ func (_q *SecretAccessLogQuery) collectField(ctx context.Context, oneNode bool, 
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolImplementors)...); err != nil {
 				return err
 			}
+			if _q.withTool != nil {
+				query = (&ToolClient{config: _q.config}).Query()
+			}
 			_q.withTool = query
 			if _, ok := fieldSeen[secretaccesslog.FieldToolID]; !ok {
 				selectedFields = append(selectedFields, secretaccesslog.FieldToolID)
@@ -3082,6 +3143,9 @@ func (_q *SecretAccessLogQuery) collectField(ctx context.Context, oneNode bool, 
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 				return err
+			}
+			if _q.withToolExecution != nil {
+				query = (&ToolExecutionClient{config: _q.config}).Query()
 			}
 			_q.withToolExecution = query
 			if _, ok := fieldSeen[secretaccesslog.FieldToolExecutionID]; !ok {
@@ -3242,6 +3306,9 @@ func (_q *SecretVersionQuery) collectField(ctx context.Context, oneNode bool, op
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, secretImplementors)...); err != nil {
 				return err
 			}
+			if _q.withSecret != nil {
+				query = (&SecretClient{config: _q.config}).Query()
+			}
 			_q.withSecret = query
 			if _, ok := fieldSeen[secretversion.FieldSecretID]; !ok {
 				selectedFields = append(selectedFields, secretversion.FieldSecretID)
@@ -3256,6 +3323,9 @@ func (_q *SecretVersionQuery) collectField(ctx context.Context, oneNode bool, op
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
+			}
+			if _q.withCreator != nil {
+				query = (&UserClient{config: _q.config}).Query()
 			}
 			_q.withCreator = query
 			if _, ok := fieldSeen[secretversion.FieldCreatedBy]; !ok {
@@ -3390,6 +3460,9 @@ func (_q *SessionQuery) collectField(ctx context.Context, oneNode bool, opCtx *g
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
+			}
+			if _q.withUser != nil {
+				query = (&UserClient{config: _q.config}).Query()
 			}
 			_q.withUser = query
 			if _, ok := fieldSeen[session.FieldUserID]; !ok {
@@ -4125,6 +4198,9 @@ func (_q *ToolApprovalQuery) collectField(ctx context.Context, oneNode bool, opC
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 				return err
 			}
+			if _q.withExecution != nil {
+				query = (&ToolExecutionClient{config: _q.config}).Query()
+			}
 			_q.withExecution = query
 			if _, ok := fieldSeen[toolapproval.FieldExecutionID]; !ok {
 				selectedFields = append(selectedFields, toolapproval.FieldExecutionID)
@@ -4140,6 +4216,9 @@ func (_q *ToolApprovalQuery) collectField(ctx context.Context, oneNode bool, opC
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
 			}
+			if _q.withUser != nil {
+				query = (&UserClient{config: _q.config}).Query()
+			}
 			_q.withUser = query
 			if _, ok := fieldSeen[toolapproval.FieldUserID]; !ok {
 				selectedFields = append(selectedFields, toolapproval.FieldUserID)
@@ -4154,6 +4233,9 @@ func (_q *ToolApprovalQuery) collectField(ctx context.Context, oneNode bool, opC
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
+			}
+			if _q.withApprover != nil {
+				query = (&UserClient{config: _q.config}).Query()
 			}
 			_q.withApprover = query
 			if _, ok := fieldSeen[toolapproval.FieldApproverID]; !ok {
@@ -4353,6 +4435,9 @@ func (_q *ToolCacheQuery) collectField(ctx context.Context, oneNode bool, opCtx 
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolImplementors)...); err != nil {
 				return err
+			}
+			if _q.withTool != nil {
+				query = (&ToolClient{config: _q.config}).Query()
 			}
 			_q.withTool = query
 			if _, ok := fieldSeen[toolcache.FieldToolID]; !ok {
@@ -4582,6 +4667,9 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolImplementors)...); err != nil {
 				return err
 			}
+			if _q.withTool != nil {
+				query = (&ToolClient{config: _q.config}).Query()
+			}
 			_q.withTool = query
 			if _, ok := fieldSeen[toolexecution.FieldToolID]; !ok {
 				selectedFields = append(selectedFields, toolexecution.FieldToolID)
@@ -4596,6 +4684,9 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 				return err
+			}
+			if _q.withUser != nil {
+				query = (&UserClient{config: _q.config}).Query()
 			}
 			_q.withUser = query
 			if _, ok := fieldSeen[toolexecution.FieldUserID]; !ok {
@@ -4612,6 +4703,9 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 				return err
 			}
+			if _q.withSession != nil {
+				query = (&ChatSessionClient{config: _q.config}).Query()
+			}
 			_q.withSession = query
 			if _, ok := fieldSeen[toolexecution.FieldSessionID]; !ok {
 				selectedFields = append(selectedFields, toolexecution.FieldSessionID)
@@ -4627,6 +4721,9 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolapprovalImplementors)...); err != nil {
 				return err
 			}
+			if _q.withApproval != nil {
+				query = (&ToolApprovalClient{config: _q.config}).Query()
+			}
 			_q.withApproval = query
 
 		case "cacheEntry":
@@ -4637,6 +4734,9 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolcacheImplementors)...); err != nil {
 				return err
+			}
+			if _q.withCacheEntry != nil {
+				query = (&ToolCacheClient{config: _q.config}).Query()
 			}
 			_q.withCacheEntry = query
 			if _, ok := fieldSeen[toolexecution.FieldCacheEntryID]; !ok {
@@ -4919,6 +5019,9 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			)
 			if err := query.collectField(ctx, oneNode, opCtx, field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 				return err
+			}
+			if _q.withOriginal != nil {
+				query = (&ToolExecutionClient{config: _q.config}).Query()
 			}
 			_q.withOriginal = query
 			if _, ok := fieldSeen[toolexecution.FieldRetryOf]; !ok {

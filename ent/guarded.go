@@ -11,6 +11,9 @@ var lightDocumentColumns = slices.DeleteFunc(slices.Clone(document.Columns), fun
 	return c == document.FieldContent || c == document.FieldOriginal
 })
 
+// readDocumentColumns is all of a document but its bytes.
+var readDocumentColumns = append(slices.Clone(lightDocumentColumns), document.FieldContent)
+
 // distinct names each column once: a guard may be selected as well, and a page within a page fails on a column it has twice.
 func distinct(columns []string) []string {
 	out := make([]string, 0, len(columns))

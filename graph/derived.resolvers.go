@@ -35,7 +35,7 @@ func (r *auditLogResolver) UserAgent(ctx context.Context, obj *ent.AuditLog) (*s
 
 // EventCursor is the resolver for the eventCursor field.
 func (r *chatSessionResolver) EventCursor(ctx context.Context, obj *ent.ChatSession) (eventcursor.Cursor, error) {
-	position, err := r.Chats.StreamPosition(ctx, obj.ID, r.position(ctx))
+	position, err := r.Chats.StreamPosition(ctx, obj, r.position(ctx))
 	if err != nil {
 		return "", err
 	}
@@ -60,15 +60,15 @@ func (r *toolExecutionResolver) ApprovalID(ctx context.Context, obj *ent.ToolExe
 
 // Permissions is the resolver for the permissions field.
 func (r *userResolver) Permissions(ctx context.Context, obj *ent.User) ([]string, error) {
-	return r.Accounts.PermissionsOf(ctx, obj.ID)
+	return r.Accounts.PermissionsOf(ctx, obj)
 }
 
 // HasPermission is the resolver for the hasPermission field.
 func (r *userResolver) HasPermission(ctx context.Context, obj *ent.User, resource string, action string) (bool, error) {
-	return r.Accounts.UserHasPermission(ctx, obj.ID, resource, action)
+	return r.Accounts.UserHasPermission(ctx, obj, resource, action)
 }
 
 // HasRole is the resolver for the hasRole field.
 func (r *userResolver) HasRole(ctx context.Context, obj *ent.User, name string) (bool, error) {
-	return r.Accounts.UserHasRole(ctx, obj.ID, name)
+	return r.Accounts.UserHasRole(ctx, obj, name)
 }

@@ -14,6 +14,7 @@ import (
 	"cdsa.dev/cdsa/graph/generated"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/read"
@@ -203,18 +204,26 @@ func (r *Resolver) readersOnly(ctx context.Context, obj any, next graphql.Resolv
 		return nil, err
 	}
 	if fc := graphql.GetFieldContext(ctx); fc.Field.Name == "content" && d.Content == nil && graphql.GetOperationContext(ctx).Operation.Operation == ast.Subscription {
-		return r.content(ctx, d.ID)
+		return r.content(ctx, d)
 	}
 	return next(ctx)
 }
 
-func (r *Resolver) content(ctx context.Context, id uuid.UUID) (any, error) {
-	d, err := r.Client.Document.Query().Where(document.ID(id)).Select(document.FieldContent).Only(ctx)
-	if ent.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // gone, or closed, since
-	}
+func (r *Resolver) content(ctx context.Context, d *ent.Document) (any, error) {
+	texts, err := batch.Load(ctx, "content", d, func(ctx context.Context, documents []*ent.Document) (map[uuid.UUID]*string, error) {
+		ids := make([]uuid.UUID, len(documents))
+		for i, d := range documents {
+			ids[i] = d.ID
+		}
+		found, err := r.Client.Document.Query().Where(document.IDIn(ids...)).Select(document.FieldID, document.FieldContent).All(ctx)
+		texts := make(map[uuid.UUID]*string, len(found))
+		for _, d := range found {
+			texts[d.ID] = d.Content
+		}
+		return texts, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return d.Content, nil
+	return texts[d.ID], nil // nil: gone, or closed, since
 }

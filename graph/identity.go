@@ -5,8 +5,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"cdsa.dev/cdsa/ent"
-	"cdsa.dev/cdsa/ent/user"
 	"cdsa.dev/cdsa/graph/model"
 	"cdsa.dev/cdsa/internal/account"
 )
@@ -21,13 +19,9 @@ func (r *Resolver) invitations(ctx context.Context, list ...account.Invitation) 
 	for i, v := range list {
 		ids[i] = v.InvitedBy
 	}
-	users, err := r.Client.User.Query().Where(user.IDIn(ids...)).All(ctx)
+	byID, err := r.usersByID(ctx, ids, "invitedBy")
 	if err != nil {
 		return nil, err
-	}
-	byID := make(map[uuid.UUID]*ent.User, len(users))
-	for _, u := range users {
-		byID[u.ID] = u
 	}
 	for i, v := range list {
 		out[i] = &model.Invitation{ID: v.ID, Email: v.Email, Roles: v.Roles, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, InvitedBy: byID[v.InvitedBy]}

@@ -12,6 +12,7 @@ import (
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/chat"
 	"cdsa.dev/cdsa/internal/dispatch"
 	"cdsa.dev/cdsa/internal/document"
@@ -47,16 +48,29 @@ type Info struct {
 	Registration string
 }
 
-type positionKey struct{}
+// operation is the context of an operation, with what it carries in one piece.
+type operation struct {
+	context.Context
+	position uint64      // of the event stream, before the operation read anything
+	rows     batch.Scope // of the present response
+}
 
-// withPosition notes the event stream's position before an operation reads anything.
-func withPosition(ctx context.Context, position uint64) context.Context {
-	return context.WithValue(ctx, positionKey{}, position)
+type operationKey struct{}
+
+// Value finds the operation and its rows.
+func (o *operation) Value(key any) any {
+	switch key {
+	case operationKey{}:
+		return o
+	case batch.Key{}:
+		return &o.rows
+	}
+	return o.Context.Value(key)
 }
 
 func (r *Resolver) position(ctx context.Context) uint64 {
-	if p, ok := ctx.Value(positionKey{}).(uint64); ok {
-		return p
+	if o, ok := ctx.Value(operationKey{}).(*operation); ok {
+		return o.position
 	}
 	return r.Position()
 }

@@ -25,11 +25,19 @@ func NewHandler(r *Resolver, settings gqlhttp.Settings, streams *transport.Serve
 	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: r, Directives: directives(r)}))
 	srv.Use(extension.Introspection{}) // who may use it, settings decides
 	srv.AroundOperations(func(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-		ctx = authz.WithWitness(withPosition(ctx, r.Position()), authz.NewWitness(scribe{r.Audit}))
+		o := &operation{Context: ctx, position: r.Position()}
+		ctx = authz.WithWitness(o, authz.NewWitness(scribe{r.Audit}))
 		if authz.From(ctx) == nil {
 			ctx = authz.WithSlot(ctx)
 		}
-		return next(ctx)
+		respond := next(ctx)
+		if graphql.GetOperationContext(ctx).Operation.Operation != ast.Subscription {
+			return respond
+		}
+		return func(ctx context.Context) *graphql.Response { // one for each event
+			defer o.rows.Forget()
+			return respond(ctx)
+		}
 	})
 	settings.ValidCursor, settings.Translate = validCursor, foreignCursor
 	settings.Install(srv)

@@ -1,21 +1,27 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/ent/document"
+	"cdsa.dev/cdsa/ent/documentchunk"
 	"cdsa.dev/cdsa/ent/predicate"
+	"cdsa.dev/cdsa/ent/searchresult"
 	"cdsa.dev/cdsa/ent/toolapproval"
 	"cdsa.dev/cdsa/ent/user"
 	"cdsa.dev/cdsa/graph/model"
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/batch"
 	service "cdsa.dev/cdsa/internal/document"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
@@ -42,7 +48,11 @@ func (r *Resolver) node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
 	}
 	switch t { //nolint:exhaustive // the others are fetched alike
 	case uid.User:
-		return r.userNode(ctx, id)
+		found, err := r.userNodes(ctx, id)
+		if err != nil || len(found) == 0 {
+			return nil, err
+		}
+		return found[0], nil
 	case uid.ChatSession:
 		if x, covered, err := r.Reads.ChatSession(ctx, id); covered {
 			if x == nil {
@@ -58,34 +68,52 @@ func (r *Resolver) node(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
 	return n, err
 }
 
-// userNode is an account: users' names are shown beside rows that name them, but fewer may fetch one by its id.
-func (r *Resolver) userNode(ctx context.Context, id uuid.UUID) (ent.Noder, error) {
+// userNodes are accounts: users' names are shown beside rows that name them, but fewer may fetch one by its id.
+func (r *Resolver) userNodes(ctx context.Context, ids ...uuid.UUID) ([]*ent.User, error) {
 	p, err := rule.JudgedByID(ctx, uid.Types[uid.User])
 	if err != nil {
 		return nil, err
 	}
-	q, err := r.Client.User.Query().Where(user.ID(id), rule.Fetchable(uid.Types[uid.User], p).Selector()).CollectFields(ctx, "User", "Node")
+	q, err := r.Client.User.Query().Where(user.IDIn(ids...), rule.Fetchable(uid.Types[uid.User], p).Selector()).CollectFields(ctx, "User", "Node")
 	if err != nil {
 		return nil, err
 	}
-	u, err := q.Only(ctx)
-	if ent.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // likewise
-	}
-	return u, err
+	return q.All(ctx)
 }
 
 func (r *Resolver) nodes(ctx context.Context, ids []uuid.UUID) ([]ent.Noder, error) {
 	if len(ids) > maxNodes {
 		return nil, errs.Input("ids", "At most %d ids at once.", maxNodes)
 	}
-	out := make([]ent.Noder, len(ids))
-	for i, id := range ids { // one query each: entgql's own list answers nothing when one is missing
-		n, err := r.node(ctx, id)
+	byType := map[uid.Tag][]uuid.UUID{}
+	for _, id := range ids {
+		if t, ok := uid.Of(id); ok {
+			byType[t] = append(byType[t], id)
+		}
+	}
+	found := make(map[uuid.UUID]ent.Noder, len(ids))
+	for t, of := range byType { // entgql's own list is full of errors when one is missing
+		if t == uid.User {
+			users, err := r.userNodes(ctx, of...)
+			if err != nil {
+				return nil, err
+			}
+			for _, u := range users {
+				found[u.ID] = u
+			}
+			continue
+		}
+		rows, err := r.Client.NodesOf(ctx, uid.Tables[t], of)
 		if err != nil {
 			return nil, err
 		}
-		out[i] = n
+		for i, id := range of {
+			found[id] = rows[i]
+		}
+	}
+	out := make([]ent.Noder, len(ids))
+	for i, id := range ids {
+		out[i] = found[id]
 	}
 	return out, nil
 }
@@ -147,26 +175,49 @@ func (r *Resolver) decisions(ctx context.Context, a *ent.ToolApproval) ([]*model
 	if len(a.Decisions) == 0 {
 		return out, nil
 	}
-	ids := make([]uuid.UUID, len(a.Decisions))
-	for i, d := range a.Decisions {
-		ids[i] = d.ApproverID
-	}
-	users, err := r.Client.User.Query().Where(user.IDIn(ids...)).All(ctx)
+	approvers, err := batch.Load(ctx, approversOf{selection(ctx)}, a, func(ctx context.Context, approvals []*ent.ToolApproval) (map[uuid.UUID]*ent.User, error) {
+		var ids []uuid.UUID
+		for _, a := range approvals {
+			for _, d := range a.Decisions {
+				ids = append(ids, d.ApproverID)
+			}
+		}
+		return r.usersByID(ctx, ids, "approver")
+	})
 	if err != nil {
 		return nil, err
 	}
-	byID := map[uuid.UUID]*ent.User{}
-	for _, u := range users {
-		byID[u.ID] = u
-	}
 	for _, d := range a.Decisions {
-		v := &model.ApprovalDecision{Approver: byID[d.ApproverID], Approved: d.Approved, At: d.At, SecondFactorAt: d.MFAAt}
+		v := &model.ApprovalDecision{Approver: approvers[d.ApproverID], Approved: d.Approved, At: d.At, SecondFactorAt: d.MFAAt}
 		if d.Comment != "" {
 			v.Comment = &d.Comment
 		}
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// approversOf is users who decided, with what one selection wants of them.
+type approversOf struct{ selection *ast.Selection }
+
+// usersByID reads users with what is selected of them below the present field.
+func (r *Resolver) usersByID(ctx context.Context, ids []uuid.UUID, path ...string) (map[uuid.UUID]*ent.User, error) {
+	q := r.Client.User.Query().Where(user.IDIn(ids...))
+	if at, ok := below(ctx, path...); ok {
+		var err error
+		if q, err = q.CollectFields(at, "User", "Node"); err != nil {
+			return nil, err
+		}
+	}
+	users, err := q.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[uuid.UUID]*ent.User, len(users))
+	for _, u := range users {
+		byID[u.ID] = u
+	}
+	return byID, nil
 }
 
 func (r *Resolver) approvalID(ctx context.Context, x *ent.ToolExecution) (*uuid.UUID, error) {
@@ -176,11 +227,24 @@ func (r *Resolver) approvalID(ctx context.Context, x *ent.ToolExecution) (*uuid.
 	if x.Edges.Approval != nil {
 		return &x.Edges.Approval.ID, nil
 	}
-	id, err := r.Client.ToolApproval.Query().Where(toolapproval.ExecutionID(x.ID)).OnlyID(ctx)
-	if ent.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // hidden is null
+	approvals, err := batch.Load(ctx, "approvals", x, r.approvalIDs)
+	return idOrNil(approvals[x.ID]), err // hidden is null
+}
+
+// approvalIDs reads the ids of the calls' approvals, by call.
+func (r *Resolver) approvalIDs(ctx context.Context, calls []*ent.ToolExecution) (map[uuid.UUID]uuid.UUID, error) {
+	ids := make([]uuid.UUID, 0, len(calls))
+	for _, x := range calls {
+		if x.RequiresApproval {
+			ids = append(ids, x.ID)
+		}
 	}
-	return idOrNil(id), err
+	found, err := r.Client.ToolApproval.Query().Where(toolapproval.ExecutionIDIn(ids...)).Select(toolapproval.FieldID, toolapproval.FieldExecutionID).All(ctx)
+	approvals := make(map[uuid.UUID]uuid.UUID, len(found))
+	for _, a := range found {
+		approvals[a.ExecutionID] = a.ID
+	}
+	return approvals, err
 }
 
 func documentIs(id uuid.UUID) predicate.Document { return document.ID(id) }
@@ -216,11 +280,98 @@ func (r *Resolver) searchDocuments(ctx context.Context, in model.SearchDocuments
 	if err != nil {
 		return nil, err
 	}
+	if err := r.hitEdges(ctx, found.Hits); err != nil {
+		return nil, err
+	}
 	out := &model.SearchPayload{SearchID: found.SearchID, Hits: make([]*model.SearchHit, len(found.Hits)), Exhausted: found.Exhausted, TookMs: float64(found.Took.Microseconds()) / 1000}
 	for i, h := range found.Hits {
 		out.Hits[i] = &model.SearchHit{Result: h.Result, Chunk: h.Chunk, Document: h.Document, Score: h.Score, Rank: h.Rank, VectorRank: h.VectorRank, KeywordRank: h.KeywordRank, Snippet: h.Snippet, GrantedBy: h.GrantedBy}
 	}
 	return out, nil
+}
+
+// below is the context of the field at path below the present one, for a look-ahead at what is selected there; false where
+// a step is not selected, or is twice: two selections with arguments of their own cannot be looked ahead at as one.
+func below(ctx context.Context, path ...string) (context.Context, bool) {
+	fc := graphql.GetFieldContext(ctx)
+	if fc == nil || len(path) == 0 {
+		return ctx, false
+	}
+	field := fc.Field
+	for _, name := range path {
+		named := slices.DeleteFunc(slices.Clone(graphql.CollectFields(graphql.GetOperationContext(ctx), field.Selections, nil)),
+			func(f graphql.CollectedField) bool { return f.Name != name })
+		if len(named) != 1 {
+			return ctx, false
+		}
+		field = named[0]
+	}
+	return graphql.WithFieldContext(ctx, &graphql.FieldContext{Field: field}), true
+}
+
+// selection tells what is selected of the present field from what is elsewhere; nil outside of an operation.
+func selection(ctx context.Context) *ast.Selection {
+	if fc := graphql.GetFieldContext(ctx); fc != nil && len(fc.Field.Selections) > 0 {
+		return &fc.Field.Selections[0]
+	}
+	return nil
+}
+
+// hitEdges reads the rows of hits again with the edges that are selected of them, if any: a row that has none loaded reads
+// each by itself.
+func (r *Resolver) hitEdges(ctx context.Context, hits []service.Hit) error {
+	ids := func(of func(h service.Hit) uuid.UUID) []uuid.UUID {
+		l := make([]uuid.UUID, len(hits))
+		for i, h := range hits {
+			l[i] = of(h)
+		}
+		return l
+	}
+	documents, err := withEdges(ctx, func(at context.Context) (*ent.DocumentQuery, error) {
+		return r.Client.Document.Query().Where(document.IDIn(ids(func(h service.Hit) uuid.UUID { return h.Document.ID })...)).CollectFields(at, "Document", "Node")
+	}, func(d *ent.Document) uuid.UUID { return d.ID }, "hits", "document")
+	if err != nil {
+		return err
+	}
+	chunks, err := withEdges(ctx, func(at context.Context) (*ent.DocumentChunkQuery, error) {
+		return r.Client.DocumentChunk.Query().Where(documentchunk.IDIn(ids(func(h service.Hit) uuid.UUID { return h.Chunk.ID })...)).CollectFields(at, "DocumentChunk", "Node")
+	}, func(c *ent.DocumentChunk) uuid.UUID { return c.ID }, "hits", "chunk")
+	if err != nil {
+		return err
+	}
+	results, err := withEdges(ctx, func(at context.Context) (*ent.SearchResultQuery, error) {
+		return r.Client.SearchResult.Query().Where(searchresult.IDIn(ids(func(h service.Hit) uuid.UUID { return h.Result.ID })...)).CollectFields(at, "SearchResult", "Node")
+	}, func(s *ent.SearchResult) uuid.UUID { return s.ID }, "hits", "result")
+	if err != nil {
+		return err
+	}
+	for i, h := range hits { // what has gone since stays as it was read
+		hits[i].Document = cmp.Or(documents[h.Document.ID], h.Document)
+		hits[i].Chunk = cmp.Or(chunks[h.Chunk.ID], h.Chunk)
+		hits[i].Result = cmp.Or(results[h.Result.ID], h.Result)
+	}
+	return nil
+}
+
+// withEdges runs a query with a look-ahead at what is selected at path below the present field, by id; nil where that are
+// fields alone.
+func withEdges[T any, Q interface {
+	All(ctx context.Context) ([]*T, error)
+}](ctx context.Context, query func(at context.Context) (Q, error), id func(*T) uuid.UUID, path ...string) (map[uuid.UUID]*T, error) {
+	at, ok := below(ctx, path...)
+	if !ok || !slices.ContainsFunc(graphql.CollectFieldsCtx(at, nil), func(f graphql.CollectedField) bool { return len(f.Selections) > 0 }) {
+		return nil, nil //nolint:nilnil // documented
+	}
+	q, err := query(at)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.All(ctx)
+	byID := make(map[uuid.UUID]*T, len(rows))
+	for _, x := range rows {
+		byID[id(x)] = x
+	}
+	return byID, err
 }
 
 // selects says whether the present field's selection reaches down to a field.

@@ -153,7 +153,7 @@ func TestMFARoles(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, behind.Permissions())
 	require.False(t, behind.Superuser)
-	can, err := r.UserHasPermission(testkit.As(r.admin), alice.User.ID, "audit", "read")
+	can, err := r.UserHasPermission(testkit.As(r.admin), alice.User, "audit", "read")
 	require.NoError(t, err)
 	require.False(t, can)
 

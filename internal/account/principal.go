@@ -10,7 +10,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/errs"
 )
 
@@ -72,10 +74,11 @@ func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*auth
 // has no session, no expiry and no superuser bypass: nobody is there to ask for it. While they must enrol a second factor
 // it has no rights either. UNAUTHENTICATED when the user is gone, deactivated or erased.
 func (s *Service) LoadUserPrincipal(ctx context.Context, userID uuid.UUID) (*authz.Principal, error) {
-	r, err := s.rights(ctx, userID)
+	all, err := s.rights(ctx, userID)
 	if err != nil {
 		return nil, err
 	}
+	r := all[userID]
 	if !r.active {
 		return nil, errs.New(errs.Unauthenticated, "This user may not use the system any more.")
 	}
@@ -96,10 +99,11 @@ func principal(userID uuid.UUID, username string, sessionID uuid.UUID, superuser
 // or erased and can no longer sign in. NOT_FOUND when there is no such user. Whether the caller may ask is the caller's
 // to check.
 func (s *Service) SignedPrincipal(ctx context.Context, userID uuid.UUID) (*authz.Principal, error) {
-	r, err := s.rights(ctx, userID)
+	all, err := s.rights(ctx, userID)
 	if err != nil {
 		return nil, err
 	}
+	r := all[userID]
 	if r.active {
 		return principal(userID, r.username, uuid.Nil, r.superuser, time.Time{}, r.enrol, r.permits), nil
 	}
@@ -114,40 +118,44 @@ func (s *Service) SignedPrincipal(ctx context.Context, userID uuid.UUID) (*authz
 }
 
 // PermissionsOf lists what a user's roles allow, sorted; of others only with users:read, else it is empty. The
-// caller's own come from the principal. A deactivated user may do nothing.
-func (s *Service) PermissionsOf(ctx context.Context, userID uuid.UUID) ([]string, error) {
+// caller's own come from the principal. A deactivated user may do nothing. Only u.ID is used, as by the two below; users
+// who were read together are asked about together.
+func (s *Service) PermissionsOf(ctx context.Context, u *ent.User) ([]string, error) {
 	p := authz.From(ctx)
-	if own(p, userID) {
+	if own(p, u.ID) {
 		return p.Permissions(), nil
 	}
 	if ok, err := authz.May(ctx, "User", "users:read"); err != nil || !ok {
 		return []string{}, err
 	}
-	r, err := s.rights(ctx, userID)
+	r, err := s.rightsOf(ctx, u)
+	if r.permits == nil {
+		r.permits = []string{}
+	}
 	return r.permits, err
 }
 
 // UserHasPermission says whether a user may do something, by a role or as superuser; false for a user whose
 // permissions the caller may not see.
-func (s *Service) UserHasPermission(ctx context.Context, userID uuid.UUID, resource, action string) (bool, error) {
+func (s *Service) UserHasPermission(ctx context.Context, u *ent.User, resource, action string) (bool, error) {
 	p, name := authz.From(ctx), resource+":"+action
 	if !authz.Known(name) {
 		return false, nil
 	}
-	if own(p, userID) {
+	if own(p, u.ID) {
 		return p.Can(name), nil
 	}
 	if ok, err := authz.May(ctx, "User", "users:read"); err != nil || !ok {
 		return false, err
 	}
-	r, err := s.rights(ctx, userID)
+	r, err := s.rightsOf(ctx, u)
 	return r.superuser || slices.Contains(r.permits, name), err
 }
 
 // UserHasRole says whether a user holds a role; false for a user whose roles the caller may not see, as an API token its
 // owner's.
-func (s *Service) UserHasRole(ctx context.Context, userID uuid.UUID, name string) (bool, error) {
-	if p := authz.From(ctx); !own(p, userID) || p.APIToken {
+func (s *Service) UserHasRole(ctx context.Context, u *ent.User, name string) (bool, error) {
+	if p := authz.From(ctx); !own(p, u.ID) || p.APIToken {
 		if ok, err := authz.May(ctx, "User", "users:read"); err != nil || !ok {
 			return false, err
 		}
@@ -155,12 +163,34 @@ func (s *Service) UserHasRole(ctx context.Context, userID uuid.UUID, name string
 	if noRoleName(name) {
 		return false, nil
 	}
-	var has bool
-	err := s.cfg.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = $1 AND r.name = $2)`, userID, name).Scan(&has)
+	roles, err := batch.Load(ctx, "roles", u, s.roleNames)
+	return slices.Contains(roles[u.ID], name), err
+}
+
+// roleNames reads the names of the roles that users have.
+func (s *Service) roleNames(ctx context.Context, users []*ent.User) (map[uuid.UUID][]string, error) {
+	rows, err := s.cfg.Pool.Query(ctx, `SELECT ur.user_id, r.name FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = ANY($1)`, idsOf(users))
 	if err != nil {
-		return false, fmt.Errorf("read a user's roles: %w", err)
+		return nil, fmt.Errorf("read users' roles: %w", err)
 	}
-	return has, nil
+	names := make(map[uuid.UUID][]string, len(users))
+	var user uuid.UUID
+	var name string
+	if _, err := pgx.ForEachRow(rows, []any{&user, &name}, func() error {
+		names[user] = append(names[user], name)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read users' roles: %w", err)
+	}
+	return names, nil
+}
+
+func idsOf(users []*ent.User) []uuid.UUID {
+	ids := make([]uuid.UUID, len(users))
+	for i, u := range users {
+		ids[i] = u.ID
+	}
+	return ids
 }
 
 func own(p *authz.Principal, userID uuid.UUID) bool {
@@ -174,24 +204,39 @@ type rights struct {
 	permits                  []string
 }
 
-func (s *Service) rights(ctx context.Context, userID uuid.UUID) (rights, error) {
-	r := rights{permits: []string{}}
-	var permits []string
-	err := s.cfg.Pool.QueryRow(ctx, `SELECT u.username::text, u.is_superuser, `+mustEnrol+`, `+permissionsOf+`
-		FROM users u WHERE u.id = $1 AND u.is_active AND u.erased_at IS NULL`, userID, s.cfg.Settings.MFARoles).Scan(&r.username, &r.superuser, &r.enrol, &permits)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return r, nil
-	}
+// rightsOf is the rights of u, read for all users who were read with u.
+func (s *Service) rightsOf(ctx context.Context, u *ent.User) (rights, error) {
+	all, err := batch.Load(ctx, "rights", u, func(ctx context.Context, users []*ent.User) (map[uuid.UUID]rights, error) {
+		return s.rights(ctx, idsOf(users)...)
+	})
+	return all[u.ID], err
+}
+
+// rights reads what users may do, in one statement. Who is not active is not in the map.
+func (s *Service) rights(ctx context.Context, userIDs ...uuid.UUID) (map[uuid.UUID]rights, error) {
+	rows, err := s.cfg.Pool.Query(ctx, `SELECT u.id, u.username::text, u.is_superuser, `+mustEnrol+`, `+permissionsOf+`
+		FROM users u WHERE u.id = ANY($1) AND u.is_active AND u.erased_at IS NULL`, userIDs, s.cfg.Settings.MFARoles)
 	if err != nil {
-		return r, fmt.Errorf("read a user's permissions: %w", err)
+		return nil, fmt.Errorf("read users' permissions: %w", err)
 	}
-	r.active = true
-	if r.enrol {
-		r.superuser = false
-		return r, nil
+	all := make(map[uuid.UUID]rights, len(userIDs))
+	var id uuid.UUID
+	var permits []string
+	r := rights{active: true}
+	if _, err := pgx.ForEachRow(rows, []any{&id, &r.username, &r.superuser, &r.enrol, &permits}, func() error {
+		v := r
+		if v.enrol {
+			v.superuser = false
+		} else {
+			v.permits = known(permits)
+		}
+		all[id] = v
+		permits = nil // the next row's are their own
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read users' permissions: %w", err)
 	}
-	r.permits = known(permits)
-	return r, nil
+	return all, nil
 }
 
 // known drops names that are no permission of this server: those of background work are no role's to hold.

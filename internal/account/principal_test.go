@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/auth"
 	"cdsa.dev/cdsa/internal/authz"
@@ -136,13 +137,13 @@ func TestPermissionsOf(t *testing.T) {
 		"Unknown":     {testkit.As(auditor.Principal), uid.New(uid.User), []string{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := r.PermissionsOf(c.ctx, c.of)
+			got, err := r.PermissionsOf(c.ctx, &ent.User{ID: c.of})
 			require.NoError(t, err)
 			require.Equal(t, c.want, got)
-			can, err := r.UserHasPermission(c.ctx, c.of, "approvals", "decide")
+			can, err := r.UserHasPermission(c.ctx, &ent.User{ID: c.of}, "approvals", "decide")
 			require.NoError(t, err)
 			require.Equal(t, c.decide, can)
-			can, err = r.UserHasPermission(c.ctx, c.of, "system", "audit")
+			can, err = r.UserHasPermission(c.ctx, &ent.User{ID: c.of}, "system", "audit")
 			require.NoError(t, err)
 			require.False(t, can)
 		})
@@ -160,12 +161,12 @@ func TestUserHasRole(t *testing.T) {
 		"Own": {alice.Principal, "approver", true}, "OwnNot": {alice.Principal, "admin", false}, "Reader": {r.admin, "approver", true},
 		"Other": {bob.Principal, "approver", false}, "Anonymous": {nil, "approver", false}, "Long": {alice.Principal, string(make([]byte, 1<<20)), false},
 	} {
-		has, err := r.UserHasRole(testkit.As(c.p), alice.User.ID, c.role)
+		has, err := r.UserHasRole(testkit.As(c.p), alice.User, c.role)
 		require.NoError(t, err, name)
 		require.Equal(t, c.has, has, name)
 	}
 	r.sql(t, `UPDATE users SET is_superuser = TRUE WHERE username = 'alice'`)
-	can, err := r.UserHasPermission(testkit.As(r.admin), alice.User.ID, "audit", "hold")
+	can, err := r.UserHasPermission(testkit.As(r.admin), alice.User, "audit", "hold")
 	require.NoError(t, err)
 	require.True(t, can, "a superuser may do everything")
 }

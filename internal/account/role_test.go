@@ -247,10 +247,10 @@ func TestNames_NUL(t *testing.T) {
 	requireCode(t, errs.BadUserInput, err)
 	_, err = r.CreateUser(ctx, account.CreateUserInput{Email: "eve@example.org", Username: "eve", Password: freshPassword, Roles: []string{nul}})
 	requireCode(t, errs.BadUserInput, err)
-	has, err := r.UserHasRole(ctx, alice.User.ID, nul)
+	has, err := r.UserHasRole(ctx, alice.User, nul)
 	require.NoError(t, err)
 	require.False(t, has)
-	has, err = r.UserHasPermission(ctx, alice.User.ID, nul, nul)
+	has, err = r.UserHasPermission(ctx, alice.User, nul, nul)
 	require.NoError(t, err)
 	require.False(t, has)
 }

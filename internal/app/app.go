@@ -32,6 +32,7 @@ import (
 	"cdsa.dev/cdsa/ent"
 	_ "cdsa.dev/cdsa/ent/runtime" // the policies
 	"cdsa.dev/cdsa/internal/account"
+	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/config"
 	"cdsa.dev/cdsa/internal/event"
 	"cdsa.dev/cdsa/internal/fact"
@@ -134,6 +135,7 @@ func (a *App) openDatabase(ctx context.Context) error {
 	a.db = stdlib.OpenDBFromPool(a.pool)
 	a.onClose(func(context.Context) error { return a.db.Close() })
 	a.client = ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, a.db)))
+	batch.Watch(a.client)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/uid"
 )
@@ -55,7 +56,7 @@ func (r *Recorder) Prepare(ctx context.Context, e Entry) (Row, error) {
 			session = p.SessionID
 		}
 	}
-	key, err := r.subjects.key(ctx, actor, true) // anonymous and system entries share the key of the nil subject
+	key, err := r.subjects.key(ctx, actor) // anonymous and system entries share the key of the nil subject
 	if err != nil {
 		return Row{}, fmt.Errorf("audit: %w", err)
 	}
@@ -82,7 +83,7 @@ func (r *Recorder) Warm(ctx context.Context) error {
 	if p := authz.From(ctx); p != nil {
 		actor = p.UserID
 	}
-	if _, err := r.subjects.key(ctx, actor, true); err != nil {
+	if _, err := r.subjects.key(ctx, actor); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	return nil
@@ -108,14 +109,21 @@ func (r *Recorder) Record(ctx context.Context, e Entry) error {
 // Personal is an audit row's personal fields, opened; nil where there was none or it was erased.
 type Personal struct{ Username, IPAddress, UserAgent *string }
 
-// Open reads a row's personal fields. The caller must have been allowed to see the row.
+// Open reads a row's personal fields. The caller must have been allowed to see the row. The keys of rows that were read
+// together are read together.
 func (r *Recorder) Open(ctx context.Context, l *ent.AuditLog) (Personal, error) {
-	var subject uuid.UUID
-	if l.UserID != nil {
-		subject = *l.UserID
-	}
 	var out Personal
-	key, err := r.subjects.key(ctx, subject, false)
+	keys, err := batch.Load(ctx, "subject keys", l, func(ctx context.Context, rows []*ent.AuditLog) (map[uuid.UUID]opened, error) {
+		subjects := make([]uuid.UUID, len(rows))
+		for i, row := range rows {
+			subjects[i] = subjectOf(row)
+		}
+		return r.subjects.keys(ctx, subjects)
+	})
+	if err != nil {
+		return out, err
+	}
+	key, err := keys[subjectOf(l)].key, keys[subjectOf(l)].err
 	if err != nil || key == nil {
 		return out, err
 	}
@@ -134,6 +142,13 @@ func (r *Recorder) Open(ctx context.Context, l *ent.AuditLog) (Personal, error) 
 		*f.to = &s
 	}
 	return out, nil
+}
+
+func subjectOf(l *ent.AuditLog) (subject uuid.UUID) {
+	if l.UserID != nil {
+		subject = *l.UserID
+	}
+	return subject
 }
 
 func optional(id uuid.UUID) any {

@@ -42,23 +42,68 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(b)
 }
 
-// key gives a subject's key, making it the first time when create is set; nil when there is none (erased or never made).
-func (s *subjects) key(ctx context.Context, subject uuid.UUID, create bool) (cipher.AEAD, error) {
+// key gives a subject's key, making it the first time.
+func (s *subjects) key(ctx context.Context, subject uuid.UUID) (cipher.AEAD, error) {
 	s.mu.Lock()
 	a := s.open[subject]
 	s.mu.Unlock()
 	if a != nil {
 		return a, nil
 	}
-	wrapped, err := s.load(ctx, subject, create)
-	if err != nil || wrapped == nil {
+	wrapped, err := s.load(ctx, subject)
+	if err != nil {
 		return nil, err
 	}
+	return s.unwrap(subject, wrapped)
+}
+
+// opened is a subject's key, or why it does not open.
+type opened struct {
+	key cipher.AEAD
+	err error
+}
+
+// keys gives the keys of subjects, in one statement at most. It is nil for those without one (erased or
+// never made).
+func (s *subjects) keys(ctx context.Context, of []uuid.UUID) (map[uuid.UUID]opened, error) {
+	out := make(map[uuid.UUID]opened, len(of))
+	var missing []uuid.UUID
+	s.mu.Lock()
+	for _, subject := range of {
+		if _, seen := out[subject]; seen {
+			continue
+		}
+		a := s.open[subject]
+		if a == nil {
+			missing = append(missing, subject)
+		}
+		out[subject] = opened{key: a}
+	}
+	s.mu.Unlock()
+	if len(missing) == 0 {
+		return out, nil
+	}
+	rows, err := s.pool.Query(ctx, `SELECT subject_id, wrapped FROM subject_keys WHERE subject_id = ANY($1)`, missing)
+	if err != nil {
+		return nil, err
+	}
+	var subject uuid.UUID
+	var wrapped []byte
+	_, err = pgx.ForEachRow(rows, []any{&subject, &wrapped}, func() error {
+		a, err := s.unwrap(subject, wrapped)
+		out[subject] = opened{a, err}
+		return nil
+	})
+	return out, err
+}
+
+func (s *subjects) unwrap(subject uuid.UUID, wrapped []byte) (cipher.AEAD, error) {
 	raw, err := s.kek.Open(nil, nil, wrapped, subject[:])
 	if err != nil {
 		return nil, fmt.Errorf("a subject key does not open under this server's CDSA_AUDIT_KEY (in dev keys/audit.key of the data folder), which must be the one it was made under: %w", err)
 	}
-	if a, err = newGCM(raw); err != nil {
+	a, err := newGCM(raw)
+	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -70,14 +115,12 @@ func (s *subjects) key(ctx context.Context, subject uuid.UUID, create bool) (cip
 	return a, nil
 }
 
-func (s *subjects) load(ctx context.Context, subject uuid.UUID, create bool) ([]byte, error) {
+// load reads a subject's wrapped key, making it the first time.
+func (s *subjects) load(ctx context.Context, subject uuid.UUID) ([]byte, error) {
 	const read = `SELECT wrapped FROM subject_keys WHERE subject_id = $1`
 	var wrapped []byte
 	err := s.pool.QueryRow(ctx, read, subject).Scan(&wrapped)
-	if !errors.Is(err, pgx.ErrNoRows) || !create {
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil, nil
-		}
+	if !errors.Is(err, pgx.ErrNoRows) {
 		return wrapped, err
 	}
 	fresh := make([]byte, 32)

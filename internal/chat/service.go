@@ -18,6 +18,7 @@ import (
 	"cdsa.dev/cdsa/ent/contextwindow"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
@@ -389,18 +390,34 @@ func (s *Service) stop(ctx context.Context, tx *uow.Tx, m *ent.ChatMessage) (*en
 }
 
 // StreamPosition is where to subscribe to a conversation of which everything up to now has been read: now, or, while an
-// answer is being written, before its present attempt's first delta, so that a second window gets the whole answer.
-func (s *Service) StreamPosition(ctx context.Context, sessionID uuid.UUID, now uint64) (uint64, error) {
-	m, err := s.Client.ChatMessage.Query().Where(chatmessage.SessionID(sessionID), chatmessage.StatusEQ(enum.MessageStatusStreaming)).
-		Select(chatmessage.FieldID, chatmessage.FieldStreamPosition, chatmessage.FieldLeaseExpiresAt).First(ctx)
-	if ent.IsNotFound(err) {
-		return now, nil
-	}
+// answer is being written, before its present attempt's first delta, so that a second window gets the whole answer. Only
+// c.ID is used; conversations that were read together are asked about together.
+func (s *Service) StreamPosition(ctx context.Context, c *ent.ChatSession, now uint64) (uint64, error) {
+	streaming, err := batch.Load(ctx, "streaming answers", c, s.streaming)
 	if err != nil {
 		return 0, err
 	}
-	if m.LeaseExpiresAt == nil { // parked: all its text is stored, and its first delta may be long gone
+	m := streaming[c.ID]
+	if m == nil || m.LeaseExpiresAt == nil { // none, or parked: all its text is stored, and its first delta may be long gone
 		return now, nil
 	}
 	return min(now, m.StreamPosition), nil
+}
+
+// streaming reads the answers being written in conversations, by conversation.
+func (s *Service) streaming(ctx context.Context, chats []*ent.ChatSession) (map[uuid.UUID]*ent.ChatMessage, error) {
+	ids := make([]uuid.UUID, len(chats))
+	for i, c := range chats {
+		ids[i] = c.ID
+	}
+	messages, err := s.Client.ChatMessage.Query().Where(chatmessage.SessionIDIn(ids...), chatmessage.StatusEQ(enum.MessageStatusStreaming)).
+		Select(chatmessage.FieldID, chatmessage.FieldSessionID, chatmessage.FieldStreamPosition, chatmessage.FieldLeaseExpiresAt).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[uuid.UUID]*ent.ChatMessage, len(messages))
+	for _, m := range messages {
+		found[m.SessionID] = m
+	}
+	return found, nil
 }

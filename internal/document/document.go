@@ -19,11 +19,13 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/ent/document"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/embed"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
@@ -70,25 +72,41 @@ func (s *Service) read(ctx context.Context, id uuid.UUID) (*ent.Document, error)
 	return d, err
 }
 
-// ChunkCount is how many passages of the document can be searched; 0 for a caller who may not read it. Only d.ID is used.
+// ChunkCount is how many passages of the document can be searched; 0 for a caller who may not read it. Only d.ID is used;
+// documents that were read together are counted together.
 func (s *Service) ChunkCount(ctx context.Context, d *ent.Document) (int, error) {
 	if authz.From(ctx) == nil {
 		return 0, nil
 	}
+	counts, err := batch.Load(ctx, "chunk counts", d, s.chunkCounts)
+	return counts[d.ID], err
+}
+
+// chunkCounts counts the passages of documents; those without any are not in the map.
+func (s *Service) chunkCounts(ctx context.Context, documents []*ent.Document) (map[uuid.UUID]int, error) {
 	p, err := rule.Judged(ctx, "DocumentChunk")
 	if err != nil {
-		return 0, err
+		return nil, err
+	}
+	ids := make([]uuid.UUID, len(documents))
+	for i, d := range documents {
+		ids[i] = d.ID
 	}
 	scope, args := rule.Readable(p, "owner_id").SQL("c", 2)
-	var n int
 	// One model's chunks may stand beside another's while models are switched; each passage counts once.
-	err = s.Pool.QueryRow(ctx, `SELECT count(DISTINCT c.chunk_index) FROM document_chunks c
+	rows, err := s.Pool.Query(ctx, `SELECT c.document_id, count(DISTINCT c.chunk_index) FROM document_chunks c
 		JOIN documents d ON d.id = c.document_id AND d.generation = c.generation
-		WHERE c.document_id = $1 AND `+scope, append([]any{d.ID}, args...)...).Scan(&n)
+		WHERE c.document_id = ANY($1) AND `+scope+` GROUP BY c.document_id`, append([]any{ids}, args...)...)
 	if err != nil {
-		return 0, fmt.Errorf("count passages: %w", err)
+		return nil, fmt.Errorf("count passages: %w", err)
 	}
-	return n, nil
+	counts := make(map[uuid.UUID]int, len(documents))
+	var id uuid.UUID
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&id, &n}, func() error { counts[id] = n; return nil }); err != nil {
+		return nil, fmt.Errorf("count passages: %w", err)
+	}
+	return counts, nil
 }
 
 // model is the row of the embedding model that this server embeds with. When an operator has made another the default,

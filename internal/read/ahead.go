@@ -54,7 +54,11 @@ type collectedField = graphql.CollectedField
 type ahead struct {
 	op      *graphql.OperationContext
 	aliases []string // of the messages connection; all with one page
+	derived derived
 }
+
+// derived says of which rows something is selected that is read for all of them together: package batch is told of them.
+type derived struct{ sessions, executions bool }
 
 func (a *ahead) fields(f collectedField, on []string) []collectedField {
 	return graphql.CollectFields(a.op, f.Selections, on)
@@ -70,6 +74,7 @@ func (a *ahead) session(f collectedField) (cols set, b below, ok bool) {
 				return 0, b, false
 			}
 			cols |= s
+			a.derived.sessions = a.derived.sessions || sub.Name == "eventCursor"
 			continue
 		}
 		next, ok := a.messages(sub)
@@ -177,6 +182,7 @@ func (a *ahead) execution(f collectedField, b *below) bool {
 			return false
 		}
 		b.execution |= s
+		a.derived.executions = a.derived.executions || sub.Name == "approvalId"
 	}
 	return true
 }

@@ -6,6 +6,7 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/batch"
 )
 
 // AuditLogs is Query.auditLogs: the page of audit rows the caller may see. It covers the filters by equal action, user,
@@ -100,5 +101,11 @@ func (r *Reader) auditRows(ctx context.Context, s shape, args []any) ([]*ent.Aud
 		rows = append(rows, x)
 		return fill(x, st.audit, v)
 	})
+	if err == nil && s.cols&personal != 0 {
+		batch.Note(ctx, rows)
+	}
 	return rows, err
 }
+
+// personal is the columns that open under a key of their subject.
+var personal = auditRows.of("username", "ip_address", "user_agent")

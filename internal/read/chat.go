@@ -7,6 +7,7 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/batch"
 )
 
 const (
@@ -27,7 +28,7 @@ func (r *Reader) ChatSessions(ctx context.Context, after *ent.Cursor, first *int
 			return nil, err
 		}
 		if ok {
-			rows, err := r.chatSessions(ctx, s, args, a.aliases)
+			rows, err := r.chatSessions(ctx, s, args, a)
 			if err != nil {
 				return nil, err
 			}
@@ -103,17 +104,17 @@ func (r *Reader) ChatSession(ctx context.Context, sessionID uuid.UUID) (found *e
 	if c.nested(ctx, &s); c.err != nil {
 		return nil, true, c.err
 	}
-	rows, err := r.chatSessions(ctx, s, c.args, a.aliases)
+	rows, err := r.chatSessions(ctx, s, c.args, a)
 	if err != nil || len(rows) == 0 {
 		return nil, true, err
 	}
 	return rows[0], true, nil
 }
 
-// chatSessions reads conversations in the statement's order; aliases are the messages connections they are read for.
-func (r *Reader) chatSessions(ctx context.Context, s shape, args []any, aliases []string) ([]*ent.ChatSession, error) {
+// chatSessions reads conversations in the statement's order, for the messages connections that were seen.
+func (r *Reader) chatSessions(ctx context.Context, s shape, args []any, seen *ahead) ([]*ent.ChatSession, error) {
 	st := r.shapes.statement(s)
-	rd := sessionRows{client: r.client, st: st, withCall: s.below.execution != 0, rows: make([]*ent.ChatSession, 0, s.page.limit), session: newSlab[ent.ChatSession](s.page.limit)}
+	rd := sessionRows{client: r.client, st: st, withCall: s.below.execution != 0, keepCalls: seen.derived.executions, rows: make([]*ent.ChatSession, 0, s.page.limit), session: newSlab[ent.ChatSession](s.page.limit)}
 	if s.below.message != 0 {
 		rd.perSession = s.below.page.limit
 		n := s.page.limit * rd.perSession
@@ -123,10 +124,14 @@ func (r *Reader) chatSessions(ctx context.Context, s shape, args []any, aliases 
 		return nil, err
 	}
 	for i, x := range rd.rows {
-		for _, alias := range aliases {
+		for _, alias := range seen.aliases {
 			x.SetNamedMessages(alias, rd.messages[i])
 		}
 	}
+	if seen.derived.sessions {
+		batch.Note(ctx, rd.rows)
+	}
+	batch.Note(ctx, rd.kept)
 	return rd.rows, nil
 }
 
@@ -135,6 +140,7 @@ type sessionRows struct {
 	client     *ent.Client
 	st         *statement
 	withCall   bool
+	keepCalls  bool
 	perSession int // 0: no messages are read
 
 	rows     []*ent.ChatSession
@@ -142,6 +148,7 @@ type sessionRows struct {
 	session  slab[ent.ChatSession]
 	message  slab[ent.ChatMessage]
 	call     slab[ent.ToolExecution]
+	kept     []*ent.ToolExecution
 	tool     slab[ent.Tool]
 }
 
@@ -185,6 +192,9 @@ func (d *sessionRows) calls(v [][]byte) (*ent.ToolExecution, error) {
 	d.client.Adopt(x)
 	if err := fill(x, d.st.call, v); err != nil {
 		return nil, err
+	}
+	if d.keepCalls {
+		d.kept = append(d.kept, x)
 	}
 	if len(d.st.tool) == 0 {
 		return x, nil
