@@ -138,7 +138,7 @@ func (s *Service) asked(ctx context.Context, tx *uow.Tx, k mailedKind, user uuid
 // network is where a mail is asked for from, as a keyed hash, and whether that place has asked for all it may.
 func (s *Service) network(ctx context.Context, tx *uow.Tx) (key []byte, full bool, err error) {
 	m := hmac.New(sha256.New, s.throttleKey)
-	m.Write([]byte("mail from " + networkOf(authz.RequestFrom(ctx).IP)))
+	m.Write([]byte("mail from " + authz.NetworkOf(authz.RequestFrom(ctx).IP)))
 	key = m.Sum(nil)
 	var n int
 	err = tx.PG.QueryRow(ctx, `SELECT count(*) FROM mailed_tokens WHERE network = $1 AND created_at > $2`, key, s.now().Add(-mailWindow)).Scan(&n)

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -73,7 +72,7 @@ func (s *Service) countersOf(ctx context.Context, login string, userID uuid.UUID
 		}
 		who = "as|" + name
 	}
-	net := networkOf(deviceOf(ctx).ip)
+	net := authz.NetworkOf(deviceOf(ctx).ip)
 	return counters{
 		keys:    [counterKinds][]byte{s.throttleHash("pair", net+"|"+who), s.throttleHash("network", net), s.throttleHash("name", who)},
 		subject: s.throttleHash("subject", who), network: net,
@@ -89,26 +88,6 @@ func (s *Service) throttleHash(kind, value string) []byte {
 	m := hmac.New(sha256.New, s.throttleKey)
 	m.Write([]byte(kind + "|" + value))
 	return m.Sum(nil)
-}
-
-// Networks within which an address counts as the same place: what providers give a household or an office.
-const (
-	sameBits4 = 24
-	sameBits6 = 56
-)
-
-// networkOf is the network of an address that counts as one place. What is no address shares one.
-func networkOf(ip string) string {
-	a, err := netip.ParseAddr(ip)
-	if err != nil {
-		return ""
-	}
-	a = a.Unmap().WithZone("")
-	bits := sameBits6
-	if a.Is4() {
-		bits = sameBits4
-	}
-	return netip.PrefixFrom(a, bits).Masked().String()
 }
 
 // threshold is how many failures fill a counter.
@@ -223,7 +202,7 @@ func (s *Service) knows(ctx context.Context, userID uuid.UUID, network string, n
 	if err != nil {
 		return false, fmt.Errorf("read the networks of an account: %w", err)
 	}
-	return slices.ContainsFunc(addresses, func(ip string) bool { return networkOf(ip) == network }), nil
+	return slices.ContainsFunc(addresses, func(ip string) bool { return authz.NetworkOf(ip) == network }), nil
 }
 
 // noteRefusal audits a refusal unless another was, on any replica, less than a minute ago.
