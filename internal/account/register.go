@@ -44,10 +44,7 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	if invited && !genuine { // made up: that takes no database and no hash to see
 		return Signed{}, notInvited()
 	}
-	if err := s.registering(ctx); err != nil {
-		return Signed{}, err
-	}
-	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName)
+	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName, s.registering)
 	if err != nil {
 		return Signed{}, err
 	}
@@ -111,7 +108,8 @@ type newcomer struct {
 	hash                      string
 }
 
-func (s *Service) newcomer(ctx context.Context, email, username, password, fullName string) (newcomer, error) {
+// newcomer makes one. admit, where there is one, is asked before the password is scored and hashed.
+func (s *Service) newcomer(ctx context.Context, email, username, password, fullName string, admit func(context.Context) error) (newcomer, error) {
 	n := newcomer{id: uid.New(uid.User)}
 	var err error
 	if n.email, err = auth.NormalizeEmail("input.email", email); err != nil {
@@ -122,6 +120,14 @@ func (s *Service) newcomer(ctx context.Context, email, username, password, fullN
 	}
 	if n.fullName, err = auth.NormalizeFullName("input.fullName", fullName); err != nil {
 		return n, err
+	}
+	if admit != nil {
+		if err := auth.CheckPasswordForm("input.password", password, n.email, n.username, n.fullName); err != nil {
+			return n, err
+		}
+		if err := admit(ctx); err != nil {
+			return n, err
+		}
 	}
 	n.hash, err = s.cfg.Hasher.Choose(ctx, "input.password", password, n.email, n.username, n.fullName)
 	return n, err
@@ -175,7 +181,7 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 	if len(names) > maxRoles {
 		return nil, errs.Input("input.roles", "These are more than %d roles.", maxRoles)
 	}
-	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName)
+	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,12 @@ func CheckPassword(field, password string, own ...string) error {
 	return strong(field, p, known)
 }
 
+// CheckPasswordForm is the part of CheckPassword that costs nothing.
+func CheckPasswordForm(field, password string, own ...string) error {
+	_, _, err := plausible(field, password, own)
+	return err
+}
+
 // plausible is the part of CheckPassword that costs nothing; it gives what strong needs.
 func plausible(field, password string, own []string) (p string, known []string, err error) {
 	if p, err = normalPassword(password); err != nil {
