@@ -11991,27 +11991,27 @@ extend type Mutation {
   "Signs in with what an OpenID Connect provider gave (authorization code with PKCE). Audited as LOGIN_SUCCEEDED or LOGIN_FAILED."
   exchangeOidcCode(input: ExchangeOidcCodeInput!): AuthPayload! @public
   "Sets a new password, ends every session and API token of the caller and opens a new session. Audited as PASSWORD_CHANGED."
-  changePassword(input: ChangePasswordInput!): AuthPayload! @authenticated
+  changePassword(input: ChangePasswordInput!): AuthPayload! @authenticated @cost(weight: 1000)
   "Mails a link to set a new password, if there is such an account; always true. Audited as PASSWORD_RESET_REQUESTED."
   requestPasswordReset(email: String!): Boolean! @public
   "Sets a new password with the token of a mailed link, once, within 30 minutes; ends every session of the account. Audited as PASSWORD_RESET_COMPLETED."
-  resetPassword(input: ResetPasswordInput!): Boolean! @public
+  resetPassword(input: ResetPasswordInput!): Boolean! @public @cost(weight: 500)
   "Confirms an e-mail address with the token of a mailed link. Audited as EMAIL_VERIFIED."
   verifyEmail(token: String!): Boolean! @public
   "Mails the link that confirms the caller's e-mail address again. Audited as EMAIL_VERIFICATION_REQUESTED."
   requestEmailVerification: Boolean! @authenticated
   "Begins to enrol a second factor; confirmTotp completes it. Audited as MFA_ENROLLMENT_STARTED."
-  enrollTotp(password: String!): TotpEnrollment! @authenticated
+  enrollTotp(password: String!): TotpEnrollment! @authenticated @cost(weight: 500)
   "Completes the enrolment with a first code and gives the recovery codes, once. Audited as MFA_ENROLLED."
-  confirmTotp(code: String!): RecoveryCodes! @authenticated
+  confirmTotp(code: String!): RecoveryCodes! @authenticated @cost(weight: 5000)
   "Removes the second factor; the code may be a recovery code. Audited as MFA_REMOVED."
-  disableTotp(password: String!, code: String!): Boolean! @authenticated
+  disableTotp(password: String!, code: String!): Boolean! @authenticated @cost(weight: 1000)
   "Gives a fresh second factor for this session; the code may be a recovery code. Audited as STEP_UP_COMPLETED or MFA_CHALLENGE_FAILED."
-  stepUp(code: String!): Boolean! @authenticated
+  stepUp(code: String!): Boolean! @authenticated @cost(weight: 500)
   "Makes a token for programs, limited to permissions the caller holds; shown once. Audited as API_TOKEN_CREATED."
-  createApiToken(input: CreateApiTokenInput!): ApiTokenPayload! @authenticated
+  createApiToken(input: CreateApiTokenInput!): ApiTokenPayload! @authenticated @cost(weight: 500)
   "Changes the caller's own profile; another's with users:write. Audited as USER_UPDATED."
-  updateUser(id: ID!, input: UpdateUserInput!): User! @authenticated
+  updateUser(id: ID!, input: UpdateUserInput!): User! @authenticated @cost(weight: 500)
   "Deactivates a user, ending all they have open, or reactivates one. Audited as USER_DEACTIVATED or USER_REACTIVATED."
   setUserActive(id: ID!, active: Boolean!): User! @hasPermission(resource: "users", action: "write")
   "Lifts the pause after failed sign-ins. Audited as ACCOUNT_UNLOCKED."
@@ -12148,9 +12148,9 @@ type Invitation {
 `, BuiltIn: false},
 	{Name: "../schema/mutation.graphql", Input: `type Mutation {
   "Opens an account, as CDSA_REGISTRATION allows, and signs in. Audited as USER_CREATED."
-  register(input: RegisterInput!): AuthPayload! @public
+  register(input: RegisterInput!): AuthPayload! @public @cost(weight: 500)
   "Signs in by e-mail or username and password. Audited as LOGIN_SUCCEEDED or LOGIN_FAILED."
-  login(input: LoginInput!): AuthPayload! @public
+  login(input: LoginInput!): AuthPayload! @public @cost(weight: 500)
   "Trades a refresh token, once, for new tokens. Audited as TOKEN_REFRESHED or TOKEN_REUSE_DETECTED."
   refreshSession(refreshToken: String!): AuthPayload! @public
   "Ends the caller's session. Audited as LOGOUT."
@@ -12160,7 +12160,7 @@ type Invitation {
   "Ends all of the caller's other sessions and tells how many. Audited as SESSION_REVOKED."
   revokeOtherSessions: Int! @authenticated
   "Opens an account for someone. Audited as USER_CREATED."
-  createUser(input: CreateUserInput!): User! @hasPermission(resource: "users", action: "write")
+  createUser(input: CreateUserInput!): User! @hasPermission(resource: "users", action: "write") @cost(weight: 500)
   "Gives a role, by name, to a user. Audited as ROLE_ASSIGNED."
   assignRole(userId: ID!, role: String!): User! @hasPermission(resource: "roles", action: "write")
   "Takes a role, by name, from a user. Audited as ROLE_UNASSIGNED."

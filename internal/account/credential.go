@@ -100,10 +100,7 @@ func (s *Service) ChangePassword(ctx context.Context, present, fresh string) (Si
 	if norm.NFC.String(present) == norm.NFC.String(fresh) {
 		return Signed{}, errs.Input("input.newPassword", "This is the password you have. Choose another.")
 	}
-	if err := auth.CheckPassword("input.newPassword", fresh, email, username, fullName); err != nil {
-		return Signed{}, err
-	}
-	next, err := s.cfg.Hasher.Hash(ctx, fresh)
+	next, err := s.cfg.Hasher.Choose(ctx, "input.newPassword", fresh, email, username, fullName)
 	if err != nil {
 		return Signed{}, err
 	}
@@ -238,10 +235,7 @@ func (s *Service) ResetPassword(ctx context.Context, token, fresh string) error 
 	if err != nil {
 		return err
 	}
-	if err := auth.CheckPassword("input.newPassword", fresh, who.email, who.username, who.fullName); err != nil {
-		return err
-	}
-	hash, err := s.cfg.Hasher.Hash(ctx, fresh)
+	hash, err := s.cfg.Hasher.Choose(ctx, "input.newPassword", fresh, who.email, who.username, who.fullName)
 	if err != nil {
 		return err
 	}

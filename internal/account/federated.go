@@ -66,6 +66,7 @@ func (s *Service) ExchangeOIDCCode(ctx context.Context, in ExchangeInput) (Signe
 			o, f.why, err = s.enter(ctx, entry{
 				who: f.who, details: map[string]any{"method": "oidc", "provider": provider.Name()},
 				first: func(ctx context.Context, tx *uow.Tx) (person, error) { return s.settle(ctx, tx, f) },
+				made:  f.made != nil,
 			})
 		}
 		switch {

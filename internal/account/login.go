@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,11 @@ func (s *Service) Login(ctx context.Context, in LoginInput) (Signed, error) {
 	if err := s.admitted(ctx, in.Login, who); err != nil { // before anything is hashed
 		return Signed{}, err
 	}
-	right, rehash, err := s.verify(ctx, in.Password, who.hash)
+	dummy, err := s.dummyFor(ctx, in.Login) // for names that have no need of it too: it may take a while
+	if err != nil {
+		return Signed{}, err
+	}
+	right, rehash, err := s.verify(ctx, in.Password, cmp.Or(who.hash, dummy))
 	if err != nil {
 		return Signed{}, err
 	}
@@ -83,12 +88,15 @@ type entry struct {
 	details map[string]any // of the audit row
 	// first, where there is one, begins the unit of work and gives the account as it then is.
 	first func(context.Context, *uow.Tx) (person, error)
+	made  bool // first makes the account
 }
 
 // enter opens the session unless the account changed while its credentials were checked.
 func (s *Service) enter(ctx context.Context, e entry) (o opened, why string, err error) {
-	if err := s.prepareAudit(ctx, e.who.id); err != nil {
-		return opened{}, "", err
+	if !e.made {
+		if err := s.prepareAudit(ctx, e.who.id); err != nil {
+			return opened{}, "", err
+		}
 	}
 	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		if e.first != nil {
@@ -153,13 +161,8 @@ func (s *Service) find(ctx context.Context, login string) (person, error) {
 	return p, nil
 }
 
-// verify takes the same time whether there is a hash or not.
 func (s *Service) verify(ctx context.Context, password, hash string) (right, rehash bool, err error) {
-	if hash == "" {
-		err = s.cfg.Hasher.VerifyDummy(ctx, password)
-	} else {
-		right, rehash, err = s.cfg.Hasher.Verify(ctx, password, hash)
-	}
+	right, rehash, err = s.cfg.Hasher.Verify(ctx, password, hash)
 	if e, ok := errs.As(err); ok && e.Code == errs.BadUserInput {
 		return false, false, errs.Input("input.password", "%s", e.Message)
 	}

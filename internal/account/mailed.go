@@ -147,14 +147,14 @@ func (s *Service) resets(ctx context.Context, tx *uow.Tx, user uuid.UUID, key []
 	if err != nil {
 		return false, fmt.Errorf("count mails of an account: %w", err)
 	}
-	known, err := s.knows(ctx, tx.PG, user, networkOf(deviceOf(ctx).ip), now) // asked in any case: every account takes the same statements
+	known, err := s.knows(ctx, tx.PG, user, authz.NetworkOf(deviceOf(ctx).ip), now) // asked in any case: every account takes the same statements
 	return here < maxResets && (known || all < maxAllResets), err
 }
 
 // network is where a mail is asked for from, as a keyed hash, and whether that place has asked for all it may.
 func (s *Service) network(ctx context.Context, tx *uow.Tx) (key []byte, full bool, err error) {
 	m := hmac.New(sha256.New, s.throttleKey)
-	m.Write([]byte("mail from " + networkOf(authz.RequestFrom(ctx).IP)))
+	m.Write([]byte("mail from " + authz.NetworkOf(authz.RequestFrom(ctx).IP)))
 	key = m.Sum(nil)
 	var n int
 	err = tx.PG.QueryRow(ctx, `SELECT count(*) FROM mailed_tokens WHERE network = $1 AND created_at > $2`, key, s.now().Add(-mailWindow)).Scan(&n)

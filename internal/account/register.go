@@ -26,9 +26,10 @@ type RegisterInput struct {
 // an invitation for the address, which is then spent. It gives the roles of the invitation, or without one the default
 // role. A link that confirms the address is mailed, to the invited as well: who invited them has seen their invitation,
 // and could register with it in their place. FORBIDDEN where
-// registration is closed and, in one sentence and in one time whether there is such an account or invitation, for an
-// invitation that is missing, made up, used, void or for another address; BAD_USER_INPUT; CONFLICT when the e-mail
-// address or the username is taken, without saying which; RATE_LIMITED.
+// registration is closed and, in one sentence, for an invitation that is missing, made up, used, void or for another
+// address, whether there is such an account or not: what is made up is refused at once, anything else in one time.
+// BAD_USER_INPUT; CONFLICT when the e-mail address or the username is taken, without saying which; RATE_LIMITED when
+// too many of the caller's network registered lately.
 func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error) {
 	ctx = anonymous(ctx)
 	invited := in.Invitation != ""
@@ -39,17 +40,18 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	default:
 		return Signed{}, errs.New(errs.Forbidden, "Registration is not open here. Ask an administrator for an account.")
 	}
-	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName)
-	if err != nil {
-		return Signed{}, err
+	id, genuine := s.parseMailed(inviteToken, in.Invitation)
+	if invited && !genuine { // made up: that takes no database and no hash to see
+		return Signed{}, notInvited()
 	}
-	if err := s.prepareAudit(ctx, n.id); err != nil {
+	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName, s.registering)
+	if err != nil {
 		return Signed{}, err
 	}
 	o, err := uow.Value(ctx, s.cfg.Store, func(ctx context.Context, tx *uow.Tx) (opened, error) {
 		return s.register(ctx, tx, n, invited, in.Invitation)
 	})
-	if id, genuine := s.parseMailed(inviteToken, in.Invitation); genuine { // a stolen invitation is worth a record
+	if genuine { // a stolen invitation is worth a record
 		err = s.refused(ctx, "register", "Invitation", id, err)
 	}
 	if err != nil {
@@ -106,7 +108,8 @@ type newcomer struct {
 	hash                      string
 }
 
-func (s *Service) newcomer(ctx context.Context, email, username, password, fullName string) (newcomer, error) {
+// newcomer makes one. admit, where there is one, is asked before the password is scored and hashed.
+func (s *Service) newcomer(ctx context.Context, email, username, password, fullName string, admit func(context.Context) error) (newcomer, error) {
 	n := newcomer{id: uid.New(uid.User)}
 	var err error
 	if n.email, err = auth.NormalizeEmail("input.email", email); err != nil {
@@ -118,14 +121,19 @@ func (s *Service) newcomer(ctx context.Context, email, username, password, fullN
 	if n.fullName, err = auth.NormalizeFullName("input.fullName", fullName); err != nil {
 		return n, err
 	}
-	if err := auth.CheckPassword("input.password", password, n.email, n.username, n.fullName); err != nil {
-		return n, err
+	if admit != nil {
+		if err := auth.CheckPasswordForm("input.password", password, n.email, n.username, n.fullName); err != nil {
+			return n, err
+		}
+		if err := admit(ctx); err != nil {
+			return n, err
+		}
 	}
-	n.hash, err = s.cfg.Hasher.Hash(ctx, password)
+	n.hash, err = s.cfg.Hasher.Choose(ctx, "input.password", password, n.email, n.username, n.fullName)
 	return n, err
 }
 
-// create inserts the account with its roles. CONFLICT when a name is taken.
+// create inserts the account with its roles and the key of its audit rows. CONFLICT when a name is taken.
 func (n newcomer) create(ctx context.Context, tx *uow.Tx, roles []heldRole) error {
 	ids := make([]uuid.UUID, len(roles))
 	for i, r := range roles {
@@ -139,7 +147,7 @@ func (n newcomer) create(ctx context.Context, tx *uow.Tx, roles []heldRole) erro
 	if err != nil {
 		return fmt.Errorf("create an account: %w", err)
 	}
-	return nil
+	return tx.Subject(n.id)
 }
 
 // audit records the new account and its roles as done by actor.
@@ -173,7 +181,7 @@ func (s *Service) CreateUser(ctx context.Context, in CreateUserInput) (*ent.User
 	if len(names) > maxRoles {
 		return nil, errs.Input("input.roles", "These are more than %d roles.", maxRoles)
 	}
-	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName)
+	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,7 @@ type Settings struct {
 	LockoutFailures int
 	LockoutBase     time.Duration
 	LockoutMax      time.Duration
+	Registrations   int      // attempts from one network in an hour
 	PublicURL       string   // origin of the server, for links in mails
 	RedirectOrigins []string // where else OpenID Connect may send people back to
 }
@@ -84,6 +85,7 @@ func (c *Settings) defaults() {
 	c.LockoutFailures = cmp.Or(c.LockoutFailures, 5)
 	c.LockoutBase = cmp.Or(c.LockoutBase, time.Second)
 	c.LockoutMax = cmp.Or(c.LockoutMax, 15*time.Minute)
+	c.Registrations = cmp.Or(c.Registrations, 200)
 	c.PublicURL = cmp.Or(c.PublicURL, "http://localhost:8080")
 }
 
@@ -97,6 +99,7 @@ type Service struct {
 	touches      touches
 	guesses      [guessTurns]chan struct{} // at codes of a second factor
 	exchanges    [guessTurns]chan struct{} // of networks at providers
+	dummies      dummies
 
 	mailSwept      atomic.Int64 // when sweepMailed last ran, in Unix seconds
 	throttlesSwept atomic.Int64 // when sweepThrottles did, in ns

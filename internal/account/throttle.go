@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -68,7 +67,7 @@ const atProvider = "\x00provider"
 
 // countersOf gives the counters of a login. One account has one set, whichever of its names was typed.
 func (s *Service) countersOf(ctx context.Context, login string, userID uuid.UUID) counters {
-	net := networkOf(deviceOf(ctx).ip)
+	net := authz.NetworkOf(deviceOf(ctx).ip)
 	if login == atProvider {
 		return counters{keys: [counterKinds][]byte{byNetwork: s.throttleHash("network", net)}, network: net}
 	}
@@ -95,26 +94,6 @@ func (s *Service) throttleHash(kind, value string) []byte {
 	m := hmac.New(sha256.New, s.throttleKey)
 	m.Write([]byte(kind + "|" + value))
 	return m.Sum(nil)
-}
-
-// Networks within which an address counts as the same place: what providers give a household or an office.
-const (
-	sameBits4 = 24
-	sameBits6 = 56
-)
-
-// networkOf is the network of an address that counts as one place. What is no address shares one.
-func networkOf(ip string) string {
-	a, err := netip.ParseAddr(ip)
-	if err != nil {
-		return ""
-	}
-	a = a.Unmap().WithZone("")
-	bits := sameBits6
-	if a.Is4() {
-		bits = sameBits4
-	}
-	return netip.PrefixFrom(a, bits).Masked().String()
 }
 
 // threshold is how many failures fill a counter.
@@ -232,7 +211,7 @@ func (s *Service) knows(ctx context.Context, db interface {
 	if err != nil {
 		return false, fmt.Errorf("read the networks of an account: %w", err)
 	}
-	return slices.ContainsFunc(addresses, func(ip string) bool { return networkOf(ip) == network }), nil
+	return slices.ContainsFunc(addresses, func(ip string) bool { return authz.NetworkOf(ip) == network }), nil
 }
 
 // noteRefusal audits a refusal unless another was, on any replica, less than a minute ago.

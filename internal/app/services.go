@@ -169,7 +169,7 @@ func (a *App) openIdentity() error {
 		Mail: a.mail, OIDC: a.oidc,
 		Settings: account.Settings{
 			SessionMaxAge: id.SessionMaxAge, MaxSessions: id.MaxSessions, MFARoles: id.MFARoles, MFARequired: id.MFARequired, StepUpAge: id.StepUpAge,
-			LockoutFailures: id.LockoutFailures, LockoutBase: id.LockoutBase, LockoutMax: id.LockoutMax,
+			LockoutFailures: id.LockoutFailures, LockoutBase: id.LockoutBase, LockoutMax: id.LockoutMax, Registrations: id.Registrations,
 			PublicURL: a.cfg.Mail.PublicURL, RedirectOrigins: a.cfg.Server.AllowedOrigins,
 		},
 	})

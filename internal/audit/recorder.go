@@ -2,8 +2,10 @@ package audit
 
 import (
 	"context"
+	"crypto/cipher"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,9 +41,32 @@ const insert = `INSERT INTO audit_logs (id, created_at, user_id, username, actio
 // Row is an entry made ready: everything is decided but the writing.
 type Row struct{ args []any }
 
+// Subject is the key of somebody who is being made: it is stored with them or not at all.
+type Subject struct {
+	id      uuid.UUID
+	key     cipher.AEAD
+	wrapped []byte
+}
+
+// NewSubject makes the key of a new subject. Queue stores it; Keep follows the commit.
+func (r *Recorder) NewSubject(id uuid.UUID) (Subject, error) {
+	key, wrapped, err := r.subjects.fresh(id)
+	if err != nil {
+		return Subject{}, fmt.Errorf("audit: %w", err)
+	}
+	return Subject{id, key, wrapped}, nil
+}
+
+// Queue adds the key to a batch of the transaction that makes the subject.
+func (s Subject) Queue(b *pgx.Batch) { b.Queue(insertSubject, s.id, s.wrapped) }
+
+// Keep remembers the key of a subject that is committed.
+func (r *Recorder) Keep(s Subject) { r.subjects.keep(s.id, s.key) }
+
 // Prepare makes an entry ready for writing as the context's principal. It may read or make the subject's key, so it is
-// called before the transaction that writes the row is short of time, never after commit.
-func (r *Recorder) Prepare(ctx context.Context, e Entry) (Row, error) {
+// called before the transaction that writes the row is short of time, never after commit. The keys of made are stored by
+// that transaction itself.
+func (r *Recorder) Prepare(ctx context.Context, e Entry, made ...Subject) (Row, error) {
 	p, req := authz.From(ctx), authz.RequestFrom(ctx)
 	actor, name, kind, session := e.ActorID, e.ActorName, enum.ActorKindUser, e.SessionID
 	if p != nil {
@@ -56,8 +81,13 @@ func (r *Recorder) Prepare(ctx context.Context, e Entry) (Row, error) {
 			session = p.SessionID
 		}
 	}
-	key, err := r.subjects.key(ctx, actor) // anonymous and system entries share the key of the nil subject
-	if err != nil {
+	var (
+		key cipher.AEAD
+		err error
+	)
+	if i := slices.IndexFunc(made, func(s Subject) bool { return s.id == actor }); i >= 0 {
+		key = made[i].key
+	} else if key, err = r.subjects.key(ctx, actor); err != nil { // anonymous and system entries share the key of the nil subject
 		return Row{}, fmt.Errorf("audit: %w", err)
 	}
 	details, err := jsonb(e.Details)

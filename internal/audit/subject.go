@@ -106,13 +106,29 @@ func (s *subjects) unwrap(subject uuid.UUID, wrapped []byte) (cipher.AEAD, error
 	if err != nil {
 		return nil, err
 	}
+	s.keep(subject, a)
+	return a, nil
+}
+
+func (s *subjects) keep(subject uuid.UUID, a cipher.AEAD) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.open) >= maxCachedSubjects {
 		clear(s.open)
 	}
 	s.open[subject] = a
-	s.mu.Unlock()
-	return a, nil
+}
+
+const insertSubject = `INSERT INTO subject_keys (subject_id, wrapped) VALUES ($1, $2)`
+
+// fresh makes a key and its wrapped form for a subject that has none.
+func (s *subjects) fresh(subject uuid.UUID) (cipher.AEAD, []byte, error) {
+	raw := make([]byte, 32)
+	if _, err := rand.Read(raw); err != nil {
+		return nil, nil, err
+	}
+	a, err := newGCM(raw)
+	return a, s.kek.Seal(nil, nil, raw, subject[:]), err
 }
 
 // load reads a subject's wrapped key, making it the first time.
@@ -123,12 +139,11 @@ func (s *subjects) load(ctx context.Context, subject uuid.UUID) ([]byte, error) 
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return wrapped, err
 	}
-	fresh := make([]byte, 32)
-	if _, err := rand.Read(fresh); err != nil {
+	_, fresh, err := s.fresh(subject)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := s.pool.Exec(ctx, `INSERT INTO subject_keys (subject_id, wrapped) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
-		subject, s.kek.Seal(nil, nil, fresh, subject[:])); err != nil {
+	if _, err := s.pool.Exec(ctx, insertSubject+` ON CONFLICT DO NOTHING`, subject, fresh); err != nil {
 		return nil, err
 	}
 	err = s.pool.QueryRow(ctx, read, subject).Scan(&wrapped) // another process may have been first

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"sync/atomic"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -17,6 +15,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/text/unicode/norm"
 
+	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 )
 
@@ -50,11 +49,9 @@ type HasherConfig struct {
 
 // Hasher makes and checks argon2id hashes, a bounded number at a time.
 type Hasher struct {
-	params  argon2id.Params
-	dummy   string
-	turns   chan struct{}
-	waiting atomic.Int64
-	queue   int64
+	params argon2id.Params
+	dummy  string // salt and key of hashes that are no password's
+	turns  *turns
 }
 
 // NewHasher makes a Hasher. It refuses parameters weaker than OWASP's least (19 MiB twice, or 7 MiB five times).
@@ -69,21 +66,15 @@ func NewHasher(c HasherConfig) (*Hasher, error) {
 	if p.Memory < 7*1024 || uint64(p.Memory)*uint64(p.Iterations) < 35*1024 {
 		return nil, fmt.Errorf("argon2id with %d KiB and %d passes is too weak", p.Memory, p.Iterations)
 	}
-	h := &Hasher{
-		params: p,
-		turns:  make(chan struct{}, max(1, or(c.Concurrent, runtime.NumCPU()/2))),
-		queue:  int64(or(c.Queue, 64)),
+	random := make([]byte, saltLength+keyLength)
+	if _, err := rand.Read(random); err != nil {
+		return nil, fmt.Errorf("dummy hash: %w", err)
 	}
-	salt, key := make([]byte, saltLength), make([]byte, keyLength)
-	if _, err := rand.Read(salt); err != nil {
-		return nil, fmt.Errorf("salt: %w", err)
-	}
-	if _, err := rand.Read(key); err != nil { // no password hashes to random bytes
-		return nil, fmt.Errorf("key: %w", err)
-	}
-	h.dummy = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.Memory, p.Iterations, p.Parallelism,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
-	return h, nil
+	encode := base64.RawStdEncoding.EncodeToString
+	return &Hasher{
+		params: p, dummy: encode(random[:saltLength]) + "$" + encode(random[saltLength:]), // no password hashes to random bytes
+		turns: newTurns(max(1, or(c.Concurrent, runtime.NumCPU()/2)), or(c.Queue, 64)),
+	}, nil
 }
 
 // Hash makes the stored form of a new password. It checks the bounds only: CheckPassword holds the rules.
@@ -109,6 +100,30 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return enc, nil
 }
 
+// Choose is CheckPassword and Hash in one turn: for a password that somebody chooses. BAD_USER_INPUT on field;
+// RATE_LIMITED; ctx's error.
+func (h *Hasher) Choose(ctx context.Context, field, password string, own ...string) (string, error) {
+	p, known, err := plausible(field, password, own)
+	if err != nil {
+		return "", err
+	}
+	done, err := h.turn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	var enc string
+	aside(func() {
+		if err = strong(field, p, known); err != nil {
+			return
+		}
+		if enc, err = argon2id.CreateHash(p, &h.params); err != nil {
+			err = fmt.Errorf("hash a password: %w", err)
+		}
+	})
+	return enc, err
+}
+
 // Verify says whether password is the one behind encoded, and whether encoded should be replaced by a new Hash
 // because the settings have changed. BAD_USER_INPUT on password for one no account can have; RATE_LIMITED when too
 // many wait; ctx's error; a plain error for a stored hash that cannot be read.
@@ -117,12 +132,9 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, reha
 	if err != nil {
 		return false, false, err
 	}
-	p, _, _, err := argon2id.DecodeHash(encoded)
+	p, err := paramsOf(encoded)
 	if err != nil {
-		return false, false, errors.New("a stored password hash is not argon2id") // never wrap: the cause may quote it
-	}
-	if err := inBounds(p); err != nil {
-		return false, false, fmt.Errorf("a stored password hash: %w", err)
+		return false, false, err
 	}
 	done, err := h.turn(ctx)
 	if err != nil {
@@ -136,45 +148,41 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, reha
 	return ok, ok && h.weaker(p), nil
 }
 
-// VerifyDummy takes the time of Verify and answers nothing: call it when there is no account, so that the two
-// cannot be told apart. Errors as Verify.
-func (h *Hasher) VerifyDummy(ctx context.Context, password string) error {
-	_, _, err := h.Verify(ctx, password, h.dummy)
-	return err
+// Dummy gives a hash that no password has, with the parameters of a stored one, or the present ones for "". Verify it
+// when there is nothing to compare with, so that the two cannot be told apart by their time.
+func (h *Hasher) Dummy(like string) (string, error) {
+	p := h.params
+	if like != "" {
+		var err error
+		if p, err = paramsOf(like); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s", argon2.Version, p.Memory, p.Iterations, p.Parallelism, h.dummy), nil
 }
 
 // NeedsRehash says whether encoded was made with other settings than the present ones, or cannot be read.
 func (h *Hasher) NeedsRehash(encoded string) bool {
-	p, _, _, err := argon2id.DecodeHash(encoded)
+	p, err := paramsOf(encoded)
 	return err != nil || h.weaker(p)
 }
 
-func (h *Hasher) weaker(p *argon2id.Params) bool { return *p != h.params }
+func (h *Hasher) weaker(p argon2id.Params) bool { return p != h.params }
 
-// turn waits for one of the bounded places; the caller gives it back with done.
+func paramsOf(encoded string) (argon2id.Params, error) {
+	p, _, _, err := argon2id.DecodeHash(encoded)
+	if err != nil {
+		return argon2id.Params{}, errors.New("a stored password hash is not argon2id") // never wrap: the cause may quote it
+	}
+	if err := inBounds(p); err != nil {
+		return argon2id.Params{}, fmt.Errorf("a stored password hash: %w", err)
+	}
+	return *p, nil
+}
+
+// turn waits for one of the bounded places, in the line of the request's network; the caller gives it back with done.
 func (h *Hasher) turn(ctx context.Context) (done func(), err error) {
-	done = func() { <-h.turns }
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	select {
-	case h.turns <- struct{}{}:
-		return done, nil
-	default:
-	}
-	if h.waiting.Add(1) > h.queue {
-		h.waiting.Add(-1)
-		e := errs.New(errs.RateLimited, "Too many people are signing in at this moment. Try again in a second.")
-		e.RetryAfter = time.Second
-		return nil, e
-	}
-	defer h.waiting.Add(-1)
-	select {
-	case h.turns <- struct{}{}:
-		return done, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return h.turns.take(ctx, authz.NetworkOf(authz.RequestFrom(ctx).IP))
 }
 
 // normalPassword prepares a password as RFC 8265 section 4.2 (OpaqueString) does: spaces of any script become the

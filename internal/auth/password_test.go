@@ -67,9 +67,11 @@ func TestHasher_Bounds(t *testing.T) {
 			require.Less(t, len(e.Message), 200)
 		})
 	}
-	require.True(t, errs.Is(h.VerifyDummy(t.Context(), strings.Repeat("a", 10<<20)), errs.BadUserInput))
-	require.NoError(t, h.VerifyDummy(t.Context(), "no such account"))
-	_, err := h.Hash(t.Context(), strings.Repeat("\u00e9", MaxPassword))
+	dummy, err := h.Dummy("")
+	require.NoError(t, err)
+	_, _, err = h.Verify(t.Context(), strings.Repeat("a", 10<<20), dummy)
+	require.True(t, errs.Is(err, errs.BadUserInput))
+	_, err = h.Hash(t.Context(), strings.Repeat("\u00e9", MaxPassword))
 	require.NoError(t, err)
 }
 
@@ -88,6 +90,30 @@ func TestHasher_Rehash(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok)
 	require.False(t, rehash, "a wrong password must not cause a write")
+}
+
+// TestHasher_Dummy: a dummy costs what the hashes cost that it stands for, when the settings were raised or lowered since.
+func TestHasher_Dummy(t *testing.T) {
+	h := hasher(t, cheap)
+	for _, c := range []HasherConfig{cheap, {}, {MemoryKiB: 8 * 1024, Iterations: 7}} {
+		stored, err := hasher(t, c).Hash(t.Context(), "a long password")
+		require.NoError(t, err)
+		dummy, err := h.Dummy(stored)
+		require.NoError(t, err)
+		want, err := paramsOf(stored)
+		require.NoError(t, err)
+		got, err := paramsOf(dummy)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		ok, _, err := h.Verify(t.Context(), "a long password", dummy)
+		require.NoError(t, err)
+		require.False(t, ok)
+	}
+	dummy, err := h.Dummy("")
+	require.NoError(t, err)
+	require.False(t, h.NeedsRehash(dummy))
+	_, err = h.Dummy("$argon2id$v=19$m=4294967295,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b+dWQ")
+	require.Error(t, err)
 }
 
 func TestHasher_StoredHashIsNotTrusted(t *testing.T) {
@@ -187,7 +213,10 @@ func TestCheckPassword(t *testing.T) {
 func BenchmarkHasher_Verify(b *testing.B) {
 	h, err := NewHasher(HasherConfig{})
 	require.NoError(b, err)
+	dummy, err := h.Dummy("")
+	require.NoError(b, err)
 	for b.Loop() {
-		require.NoError(b, h.VerifyDummy(b.Context(), "a long password"))
+		_, _, err := h.Verify(b.Context(), "a long password", dummy)
+		require.NoError(b, err)
 	}
 }

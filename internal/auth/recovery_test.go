@@ -41,7 +41,7 @@ func TestHasher_VerifyRecoveryCode(t *testing.T) {
 	ctx := t.Context()
 	hash, err := h.Hash(ctx, "3K7M01PRTVWXYZ12")
 	require.NoError(t, err)
-	stored := []string{"1$argon2id$", "3" + hash}
+	stored := []string{"3" + hash, "1$argon2id$"}
 	for in, want := range map[string]bool{
 		"3K7M-01PR-TVWX-YZ12": true, "3k7m01prtvwxyz12": true, " 3K7M OLPR tvwx yzi2\n": true, "3-K-7-M-0-1-P-R-T-V-W-X-Y-Z-1-2": true,
 		"": false, "3": false, "4K7M-01PR-TVWX-YZ12": false, "3K7M-01PR-TVWX-YZ13": false, "3K7M-01PR-TVWX-YZ1": false, "3K7M-01PR-TVWX-YZ123": false,
@@ -62,7 +62,9 @@ func TestHasher_VerifyRecoveryCode_OneHash(t *testing.T) {
 	done, err := h.turn(t.Context())
 	require.NoError(t, err)
 	defer done()
-	for name, stored := range map[string][]string{"Used": nil, "Unused": {"3" + h.dummy}} {
+	dummy, err := h.Dummy("")
+	require.NoError(t, err)
+	for name, stored := range map[string][]string{"None": nil, "Used": {"4" + dummy}, "Unused": {"3" + dummy}} {
 		_, err = h.VerifyRecoveryCode(t.Context(), "3K7M-01PR-TVWX-YZ12", stored)
 		require.True(t, errs.Is(err, errs.RateLimited), "%s: %v", name, err)
 	}

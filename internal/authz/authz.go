@@ -5,6 +5,7 @@ package authz
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sync/atomic"
@@ -195,6 +196,26 @@ func WithRequest(ctx context.Context, r Request) context.Context {
 func RequestFrom(ctx context.Context) Request {
 	r, _ := ctx.Value(requestKey{}).(Request)
 	return r
+}
+
+// Networks within which an address counts as the same place: what providers give a household or an office.
+const (
+	sameBits4 = 24
+	sameBits6 = 56
+)
+
+// NetworkOf is the network of an address that counts as one place. What is no address shares one, "".
+func NetworkOf(ip string) string {
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ""
+	}
+	a = a.Unmap().WithZone("")
+	bits := sameBits6
+	if a.Is4() {
+		bits = sameBits4
+	}
+	return netip.PrefixFrom(a, bits).Masked().String()
 }
 
 // The named principals of background work.

@@ -108,6 +108,7 @@ type Identity struct {
 	LockoutFailures int           `env:"CDSA_LOCKOUT_FAILURES" default:"5" min:"1" max:"1000" doc:"Failed sign-ins at one account from one network before the first pause; five times as many from one network at all accounts, and at one account from everywhere."`
 	LockoutBase     time.Duration `env:"CDSA_LOCKOUT_BASE" default:"1s" min:"10ms" max:"1m" doc:"The first pause; each further failure doubles it."`
 	LockoutMax      time.Duration `env:"CDSA_LOCKOUT_MAX" default:"15m" min:"10ms" max:"24h" doc:"The longest pause."`
+	Registrations   int           `env:"CDSA_REGISTRATIONS" default:"200" min:"1" max:"1000000" doc:"Attempts to register from one network (a /24, or a /56 of IPv6) in an hour."`
 }
 
 // Mail is about what is sent to people.

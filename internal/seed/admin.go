@@ -73,6 +73,9 @@ func (a admin) insert(ctx context.Context, tx *uow.Tx) (made bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("first administrator: %w", err)
 	}
+	if err := tx.Subject(id); err != nil {
+		return false, err
+	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionUserCreated, Resource: "User", ResourceID: id})
 	tx.Audit(audit.Entry{Action: enum.AuditActionRoleAssigned, Resource: "User", ResourceID: id, Details: map[string]any{"role": authz.AdminRole}})
 	return true, nil

@@ -10,6 +10,7 @@ import (
 
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -40,8 +41,11 @@ type Tx struct {
 	*ent.Client        // bound to the transaction and to the policies
 	PG          pgx.Tx // the same transaction for hand-written SQL, which sees everything: scope it with package rule
 
+	recorder *audit.Recorder
+
 	queued pgx.Batch
 	audit  []audit.Entry
+	made   []audit.Subject
 	events []pending
 	jobs   []river.InsertManyParams
 	after  []func()
@@ -58,6 +62,19 @@ func (t *Tx) Queue(sql string, args ...any) { t.queued.Queue(sql, args...) }
 
 // Audit adds an audit row to the unit of work.
 func (t *Tx) Audit(e audit.Entry) { t.audit = append(t.audit, e) }
+
+// Subject stores the key of the audit rows of somebody whom the unit of work makes. Made at their first row instead, it
+// would show by its time that they are new, and would be left behind by a unit of work that is rolled back.
+func (t *Tx) Subject(id uuid.UUID) error {
+	s, err := t.recorder.NewSubject(id)
+	if err != nil {
+		return err
+	}
+	s.Queue(&t.queued)
+	t.made = append(t.made, s)
+	t.After(func() { t.recorder.Keep(s) })
+	return nil
+}
 
 // Event adds an event: ids only, no contents.
 func (t *Tx) Event(subject string, payload any) {
@@ -96,7 +113,7 @@ func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 		if !ok {
 			return errors.New("uow: the database is not pgx")
 		}
-		t = &Tx{Client: ent.NewClient(ent.Driver(joined{entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: dbtx})})), PG: shim{pc.Conn(), pc.Conn()}}
+		t = &Tx{Client: ent.NewClient(ent.Driver(joined{entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: dbtx})})), PG: shim{pc.Conn(), pc.Conn()}, recorder: s.Audit}
 		return nil
 	})
 	if err != nil {
@@ -124,7 +141,7 @@ func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 func (s *Store) flush(ctx context.Context, t *Tx) error {
 	b := &t.queued
 	for _, e := range t.audit {
-		row, err := s.Audit.Prepare(ctx, e)
+		row, err := s.Audit.Prepare(ctx, e, t.made...)
 		if err != nil {
 			return err
 		}
