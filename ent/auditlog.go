@@ -31,15 +31,15 @@ type AuditLog struct {
 	Username []byte `json:"username,omitempty"`
 	// What was done.
 	Action enum.AuditAction `json:"action,omitempty"`
-	// Type of what it was done to.
+	// Type of what it was done to; empty when it was done to nothing in particular.
 	ResourceType string `json:"resource_type,omitempty"`
-	// What it was done to.
+	// What it was done to; null when it was done to nothing in particular.
 	ResourceID *uuid.UUID `json:"resource_id,omitempty"`
 	// Address of the caller, encrypted under the subject's key.
 	IPAddress []byte `json:"ip_address,omitempty"`
 	// Client of the caller, encrypted under the subject's key.
 	UserAgent []byte `json:"user_agent,omitempty"`
-	// Login or chat session, as the action has it.
+	// Login or chat session, as the action has it; null where there is none.
 	SessionID *uuid.UUID `json:"session_id,omitempty"`
 	// Facts of the act; no secrets, no personal data.
 	Details map[string]interface{} `json:"details,omitempty"`
@@ -47,15 +47,15 @@ type AuditLog struct {
 	Changes map[string]interface{} `json:"changes,omitempty"`
 	// Whether it was done.
 	Success bool `json:"success,omitempty"`
-	// Why it was not done.
+	// Why it was not done, as a code or a sentence; null when it was.
 	ErrorMessage *string `json:"error_message,omitempty"`
-	// The tool call it belongs to.
+	// The tool call it belongs to; null for acts outside of tool calls.
 	ToolExecutionID *uuid.UUID `json:"tool_execution_id,omitempty"`
 	// Whether confidential data was touched.
 	SensitiveData bool `json:"sensitive_data,omitempty"`
 	// Days the row is kept at least.
 	RetentionDays int `json:"retention_days,omitempty"`
-	// The request it happened in.
+	// The request it happened in; empty for background work.
 	RequestID string `json:"request_id,omitempty"`
 	// Whether a person, the assistant or the system acted.
 	ActorKind enum.ActorKind `json:"actor_kind,omitempty"`

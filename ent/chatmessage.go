@@ -33,23 +33,23 @@ type ChatMessage struct {
 	SessionID uuid.UUID `json:"session_id,omitempty"`
 	// The person whose conversation it is; role tells who wrote the message.
 	UserID *uuid.UUID `json:"user_id,omitempty"`
-	// The tool call a TOOL message reports.
+	// The tool call a TOOL message reports; null for others.
 	ToolExecutionID *uuid.UUID `json:"tool_execution_id,omitempty"`
-	// The message this one answers, reports to or replaces.
+	// The message this one answers, reports to or replaces; null for one that begins.
 	ParentID *uuid.UUID `json:"parent_id,omitempty"`
 	// Who wrote the message.
 	Role enum.MessageRole `json:"role,omitempty"`
 	// How far the message has come.
 	Status enum.MessageStatus `json:"status,omitempty"`
-	// The text.
+	// The text; empty while an answer has none yet.
 	Content string `json:"content,omitempty"`
 	// Tokens of the content, as estimated or reported.
 	Tokens int `json:"tokens,omitempty"`
-	// The model that wrote the message.
+	// The model that wrote the message; empty for messages of people and tools.
 	Model string `json:"model,omitempty"`
 	// Free-form facts about the message.
 	Metadata map[string]interface{} `json:"metadata,omitempty"`
-	// Why the model stopped: stop, length, tool_limit, step_limit or cancelled.
+	// Why the model stopped: stop, length, tool_limit, step_limit or cancelled; null for what no model wrote and until it stops.
 	FinishReason *string `json:"finish_reason,omitempty"`
 	// Tokens the model read for this answer.
 	InputTokens int `json:"input_tokens,omitempty"`
@@ -61,7 +61,7 @@ type ChatMessage struct {
 	ToolCalls []map[string]interface{} `json:"tool_calls,omitempty"`
 	// Pinned messages stay in the model's window.
 	IsPinned bool `json:"is_pinned,omitempty"`
-	// Why the answer failed, as a code.
+	// Why the answer failed, as a code; null unless it failed.
 	ErrorCode *string `json:"error_code,omitempty"`
 	// The client's key; unique in a conversation.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`

@@ -28,7 +28,7 @@ type ChatSession struct {
 	UpdatedAt time.Time `json:"updated_at,omitempty"`
 	// Whose conversation it is.
 	UserID uuid.UUID `json:"user_id,omitempty"`
-	// Title as shown in lists.
+	// Title as shown in lists; empty when none was given.
 	Title string `json:"title,omitempty"`
 	// Tokens the model is given at most.
 	ContextWindowSize int `json:"context_window_size,omitempty"`
@@ -38,13 +38,13 @@ type ChatSession struct {
 	Temperature float64 `json:"temperature,omitempty"`
 	// False once archived.
 	IsActive bool `json:"is_active,omitempty"`
-	// When the last message was added.
+	// When the last message was added; null before the first.
 	LastMessageAt *time.Time `json:"last_message_at,omitempty"`
-	// Instructions given to the model; shown to the owner only.
+	// Instructions given to the model; empty for none, null for others than the owner.
 	SystemPrompt string `json:"system_prompt,omitempty"`
 	// The highest sensitivity the conversation has seen; it only rises.
 	Sensitivity enum.Sensitivity `json:"sensitivity,omitempty"`
-	// When the conversation was archived.
+	// When the conversation was archived; null while it is not.
 	ArchivedAt *time.Time `json:"archived_at,omitempty"`
 	// The conversation this one was forked from.
 	ForkedFrom *uuid.UUID `json:"forked_from,omitempty"`

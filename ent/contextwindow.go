@@ -36,7 +36,7 @@ type ContextWindow struct {
 	IncludedMessageIds []string `json:"included_message_ids,omitempty"`
 	// How the conversation is fitted into the window.
 	Strategy enum.ContextStrategy `json:"strategy,omitempty"`
-	// Summary standing for the oldest messages.
+	// Summary standing for the oldest messages; empty when there is none.
 	Summary string `json:"summary,omitempty"`
 	// The last message the summary covers.
 	SummaryUntilMessageID *uuid.UUID `json:"summary_until_message_id,omitempty"`

@@ -29,11 +29,11 @@ type Document struct {
 	UpdatedAt time.Time `json:"updated_at,omitempty"`
 	// Title as shown in lists and citations.
 	Title string `json:"title,omitempty"`
-	// File name or address it came from.
+	// File name or address it came from; empty when unknown.
 	Source string `json:"source,omitempty"`
 	// Where it came from.
 	SourceType enum.DocumentSourceType `json:"source_type,omitempty"`
-	// Extracted text; citation offsets count its Unicode code points.
+	// Extracted text; citation offsets count its Unicode code points. Null until it is extracted.
 	Content *string `json:"content,omitempty"`
 	// The bytes as uploaded.
 	Original []byte `json:"original,omitempty"`
@@ -43,7 +43,7 @@ type Document struct {
 	Metadata map[string]interface{} `json:"metadata,omitempty"`
 	// Labels.
 	Tags pgarray.Strings `json:"tags,omitempty"`
-	// Media type.
+	// Media type; empty when unknown.
 	FileType string `json:"file_type,omitempty"`
 	// Size of the bytes, in bytes.
 	FileSize int64 `json:"file_size,omitempty"`
@@ -51,7 +51,7 @@ type Document struct {
 	IsProcessed bool `json:"is_processed,omitempty"`
 	// Whether it can be searched.
 	IsIndexed bool `json:"is_indexed,omitempty"`
-	// Why it cannot be searched, as a sentence.
+	// Why it cannot be searched, as a sentence; null unless it FAILED.
 	ProcessingError *string `json:"processing_error,omitempty"`
 	// Who uploaded and owns it.
 	UploadedBy uuid.UUID `json:"uploaded_by,omitempty"`
@@ -59,15 +59,15 @@ type Document struct {
 	IsPublic bool `json:"is_public,omitempty"`
 	// Opens it to holders of the permission besides the owner.
 	RequiredPermission *string `json:"required_permission,omitempty"`
-	// When it was last read, at most one write a minute.
+	// When it was last read, to the minute; null when it never was.
 	LastAccessed *time.Time `json:"last_accessed,omitempty"`
 	// How far it has been processed.
 	Status enum.DocumentStatus `json:"status,omitempty"`
 	// How confidential it is.
 	Sensitivity enum.Sensitivity `json:"sensitivity,omitempty"`
-	// ISO 639-1 code, empty when unknown.
+	// ISO 639-1 code; empty when unknown.
 	Language string `json:"language,omitempty"`
-	// Pages, where the format has them.
+	// Pages; null where the format has none.
 	PageCount *int `json:"page_count,omitempty"`
 	// Rises each time it is processed; chunks of other generations are not searched.
 	Generation int `json:"generation,omitempty"`

@@ -55,7 +55,7 @@ type DocumentChunk struct {
 	Page *int `json:"page,omitempty"`
 	// Heading it stands under.
 	Heading *string `json:"heading,omitempty"`
-	// ISO 639-1 code, empty when unknown.
+	// ISO 639-1 code; empty when unknown.
 	Language string `json:"language,omitempty"`
 	// The document's owner, copied so that the filter needs no join.
 	OwnerID uuid.UUID `json:"owner_id,omitempty"`

@@ -8,10 +8,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	goast "go/ast"
+	"go/parser"
+	"go/token"
 	"log"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"entgo.io/contrib/entgql"
 	"entgo.io/ent/dialect/entsql"
@@ -29,7 +35,7 @@ func main() {
 		entgql.WithWhereInputs(true),
 		entgql.WithNodeDescriptor(false),
 		entgql.WithRelaySpec(true),
-		entgql.WithSchemaHook(dropHandWritten, shapeInputs, shapeTypes),
+		entgql.WithSchemaHook(dropHandWritten, shapeInputs, shapeTypes, describe),
 	)
 	if err != nil {
 		log.Fatalf("entgql: %v", err)
@@ -189,6 +195,107 @@ func shapeTypes(_ *gen.Graph, s *ast.Schema) error {
 		}
 	}
 	return nil
+}
+
+// describe gives entities, connections, enums and their values the comments they have in Go, and the active sessions as what is listed of
+// sessions unless a filter says otherwise.
+func describe(g *gen.Graph, s *ast.Schema) error {
+	types, values, err := comments("ent/schema/*.go", "internal/enum/*.go")
+	if err != nil {
+		return err
+	}
+	for _, n := range g.Nodes {
+		for _, e := range n.Edges {
+			for _, f := range s.Types[n.Name].Fields {
+				if f.Description == "" && strings.EqualFold(f.Name, strings.ReplaceAll(e.Name, "_", "")) {
+					f.Description = e.Comment()
+				}
+			}
+		}
+	}
+	for _, d := range s.Types {
+		if text := types[d.Name]; text != "" && d.Kind != ast.InputObject {
+			d.Description = text
+		}
+		for _, v := range d.EnumValues {
+			switch {
+			case v.Description != "":
+			case strings.HasSuffix(d.Name, "OrderField"):
+				words := strings.Split(strings.ToLower(strings.TrimSuffix(v.Name, "_COUNT")), "_")
+				for i := 1; i < len(words); i++ {
+					words[i] = strings.Title(words[i]) //nolint:staticcheck // ASCII
+				}
+				v.Description = "By " + strings.Join(words, "") + "."
+			default:
+				v.Description = values[d.Name+"."+v.Name]
+			}
+		}
+		for _, f := range d.Fields {
+			if f.Type.NamedType != "SessionConnection" {
+				continue
+			}
+			where := f.Arguments.ForName("where")
+			where.DefaultValue = &ast.Value{Kind: ast.ObjectValue, Children: ast.ChildValueList{{Name: "ended", Value: &ast.Value{Kind: ast.BooleanValue, Raw: "false"}}}}
+		}
+	}
+	return nil
+}
+
+// comments are what Go says of types, by their names, and of values of enums, by type and text.
+func comments(patterns ...string) (types, values map[string]string, err error) {
+	types, values = map[string]string{}, map[string]string{}
+	var files []string
+	for _, p := range patterns {
+		found, err := filepath.Glob(p)
+		if err != nil || len(found) == 0 {
+			return nil, nil, fmt.Errorf("no files %s: %w", p, err)
+		}
+		files = append(files, found...)
+	}
+	for _, path := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, decl := range f.Decls {
+			d, ok := decl.(*goast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range d.Specs {
+				switch x := spec.(type) {
+				case *goast.TypeSpec:
+					types[x.Name.Name] = sentence(x.Name.Name, d.Doc.Text())
+				case *goast.ValueSpec:
+					typ, ok := x.Type.(*goast.Ident)
+					if !ok || len(x.Values) != 1 {
+						continue
+					}
+					if lit, ok := x.Values[0].(*goast.BasicLit); ok {
+						text, err := strconv.Unquote(lit.Value)
+						if err != nil {
+							return nil, nil, err
+						}
+						values[typ.Name+"."+text] = strings.TrimSpace(x.Comment.Text())
+					}
+				}
+			}
+		}
+	}
+	return types, values, nil
+}
+
+// sentence is a type's comment without its name.
+func sentence(name, doc string) string {
+	doc = strings.TrimPrefix(strings.ReplaceAll(strings.TrimSpace(doc), "\n", " "), name+" ")
+	doc = strings.TrimPrefix(strings.TrimPrefix(doc, "is "), "says ")
+	doc = strings.Replace(doc, "; see docs/states.md", "", 1)
+	if doc == "" {
+		return ""
+	}
+	r := []rune(doc)
+	r[0] = unicode.ToUpper(r[0])
+	return string(r)
 }
 
 func implementsNode(d *ast.Definition) bool {

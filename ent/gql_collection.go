@@ -3524,6 +3524,11 @@ func (_q *SessionQuery) collectField(ctx context.Context, oneNode bool, opCtx *g
 				selectedFields = append(selectedFields, session.FieldFamilyID)
 				fieldSeen[session.FieldFamilyID] = struct{}{}
 			}
+		case "signedInAt":
+			if _, ok := fieldSeen[session.FieldSignedInAt]; !ok {
+				selectedFields = append(selectedFields, session.FieldSignedInAt)
+				fieldSeen[session.FieldSignedInAt] = struct{}{}
+			}
 		case "replacedBy":
 			if _, ok := fieldSeen[session.FieldReplacedBy]; !ok {
 				selectedFields = append(selectedFields, session.FieldReplacedBy)

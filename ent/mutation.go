@@ -18950,6 +18950,7 @@ type SessionMutation struct {
 	name          *string
 	scopes        *pgarray.Strings
 	family_id     *uuid.UUID
+	signed_in_at  *time.Time
 	replaced_by   *uuid.UUID
 	mfa_at        *time.Time
 	revoked_at    *time.Time
@@ -19599,6 +19600,42 @@ func (m *SessionMutation) ResetFamilyID() {
 	m.family_id = nil
 }
 
+// SetSignedInAt sets the "signed_in_at" field.
+func (m *SessionMutation) SetSignedInAt(t time.Time) {
+	m.signed_in_at = &t
+}
+
+// SignedInAt returns the value of the "signed_in_at" field in the mutation.
+func (m *SessionMutation) SignedInAt() (r time.Time, exists bool) {
+	v := m.signed_in_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSignedInAt returns the old "signed_in_at" field's value of the Session entity.
+// If the Session object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SessionMutation) OldSignedInAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSignedInAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSignedInAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSignedInAt: %w", err)
+	}
+	return oldValue.SignedInAt, nil
+}
+
+// ResetSignedInAt resets all changes to the "signed_in_at" field.
+func (m *SessionMutation) ResetSignedInAt() {
+	m.signed_in_at = nil
+}
+
 // SetReplacedBy sets the "replaced_by" field.
 func (m *SessionMutation) SetReplacedBy(u uuid.UUID) {
 	m.replaced_by = &u
@@ -19856,7 +19893,7 @@ func (m *SessionMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *SessionMutation) Fields() []string {
-	fields := make([]string, 0, 17)
+	fields := make([]string, 0, 18)
 	if m.created_at != nil {
 		fields = append(fields, session.FieldCreatedAt)
 	}
@@ -19895,6 +19932,9 @@ func (m *SessionMutation) Fields() []string {
 	}
 	if m.family_id != nil {
 		fields = append(fields, session.FieldFamilyID)
+	}
+	if m.signed_in_at != nil {
+		fields = append(fields, session.FieldSignedInAt)
 	}
 	if m.replaced_by != nil {
 		fields = append(fields, session.FieldReplacedBy)
@@ -19942,6 +19982,8 @@ func (m *SessionMutation) Field(name string) (ent.Value, bool) {
 		return m.Scopes()
 	case session.FieldFamilyID:
 		return m.FamilyID()
+	case session.FieldSignedInAt:
+		return m.SignedInAt()
 	case session.FieldReplacedBy:
 		return m.ReplacedBy()
 	case session.FieldMfaAt:
@@ -19985,6 +20027,8 @@ func (m *SessionMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldScopes(ctx)
 	case session.FieldFamilyID:
 		return m.OldFamilyID(ctx)
+	case session.FieldSignedInAt:
+		return m.OldSignedInAt(ctx)
 	case session.FieldReplacedBy:
 		return m.OldReplacedBy(ctx)
 	case session.FieldMfaAt:
@@ -20092,6 +20136,13 @@ func (m *SessionMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetFamilyID(v)
+		return nil
+	case session.FieldSignedInAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSignedInAt(v)
 		return nil
 	case session.FieldReplacedBy:
 		v, ok := value.(uuid.UUID)
@@ -20265,6 +20316,9 @@ func (m *SessionMutation) ResetField(name string) error {
 		return nil
 	case session.FieldFamilyID:
 		m.ResetFamilyID()
+		return nil
+	case session.FieldSignedInAt:
+		m.ResetSignedInAt()
 		return nil
 	case session.FieldReplacedBy:
 		m.ResetReplacedBy()

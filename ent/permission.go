@@ -23,7 +23,7 @@ type Permission struct {
 	CreatedAt time.Time `json:"created_at,omitempty"`
 	// resource:action.
 	Name string `json:"name,omitempty"`
-	// What it allows.
+	// What it allows; may be empty.
 	Description string `json:"description,omitempty"`
 	// What is accessed, such as chat or tools.
 	Resource string `json:"resource,omitempty"`

@@ -25,7 +25,7 @@ type Role struct {
 	UpdatedAt time.Time `json:"updated_at,omitempty"`
 	// Unique name.
 	Name string `json:"name,omitempty"`
-	// What holders of the role do.
+	// What holders of the role do; may be empty.
 	Description string `json:"description,omitempty"`
 	// Seeded roles cannot be deleted or renamed.
 	IsSystem bool `json:"is_system,omitempty"`

@@ -45,7 +45,7 @@ type SearchResult struct {
 	SearchType enum.SearchType `json:"search_type,omitempty"`
 	// Filters of the search.
 	FiltersApplied map[string]interface{} `json:"filters_applied,omitempty"`
-	// The searcher's verdict.
+	// The searcher's verdict; null until given.
 	WasHelpful *bool `json:"was_helpful,omitempty"`
 	// Groups the hits of one search.
 	SearchID uuid.UUID `json:"search_id,omitempty"`

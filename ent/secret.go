@@ -29,9 +29,9 @@ type Secret struct {
 	UpdatedAt time.Time `json:"updated_at,omitempty"`
 	// Unique name by which tools refer to it.
 	Name string `json:"name,omitempty"`
-	// Name as shown to people.
+	// Name as shown to people; may be empty.
 	DisplayName string `json:"display_name,omitempty"`
-	// What it is for.
+	// What it is for; may be empty.
 	Description string `json:"description,omitempty"`
 	// What kind of secret it is.
 	SecretType enum.SecretType `json:"secret_type,omitempty"`

@@ -46,7 +46,7 @@ type SecretAccessLog struct {
 	SecretVersion *int `json:"secret_version,omitempty"`
 	// The tool call that used it.
 	ToolExecutionID *uuid.UUID `json:"tool_execution_id,omitempty"`
-	// Why, as stated.
+	// Why, as stated; empty when nothing was.
 	Reason string `json:"reason,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the SecretAccessLogQuery when eager-loading is set.

@@ -36,7 +36,7 @@ type SecretVersion struct {
 	WrappedKey []byte `json:"-"`
 	// Who created the version.
 	CreatedBy *uuid.UUID `json:"created_by,omitempty"`
-	// Why the version was made.
+	// Why the version was made; may be empty.
 	RotationReason string `json:"rotation_reason,omitempty"`
 	// Whether the version can be used.
 	IsActive bool `json:"is_active,omitempty"`

@@ -38,23 +38,25 @@ type Session struct {
 	IsActive bool `json:"is_active,omitempty"`
 	// When the session ends unless it is refreshed.
 	ExpiresAt time.Time `json:"expires_at,omitempty"`
-	// Last use, at most one write a minute.
+	// Last use, to the minute.
 	LastActivity *time.Time `json:"last_activity,omitempty"`
 	// Interactive login or API token.
 	Kind enum.SessionKind `json:"kind,omitempty"`
-	// Name of an API token.
+	// Name of an API token; null for an interactive session.
 	Name *string `json:"name,omitempty"`
 	// Permissions an API token is limited to; empty for an interactive session.
 	Scopes pgarray.Strings `json:"scopes,omitempty"`
 	// The chain of refreshes the session belongs to.
 	FamilyID uuid.UUID `json:"family_id,omitempty"`
-	// The session that a refresh put in its place.
+	// When the user signed in; refreshes keep it, while id and createdAt are new each time. Of an API token: when it was made.
+	SignedInAt time.Time `json:"signed_in_at,omitempty"`
+	// The session that a refresh put in its place; null for one that was not refreshed.
 	ReplacedBy *uuid.UUID `json:"replaced_by,omitempty"`
-	// When a second factor was last given in this session.
+	// When a second factor was last given in this session; null when none was.
 	MfaAt *time.Time `json:"mfa_at,omitempty"`
-	// When the session was revoked.
+	// When the session was revoked; null when it was not.
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
-	// Why the session was revoked.
+	// Why the session was revoked; null when it was not.
 	RevokeReason *string `json:"revoke_reason,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the SessionQuery when eager-loading is set.
@@ -97,7 +99,7 @@ func (*Session) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case session.FieldToken, session.FieldRefreshToken, session.FieldIPAddress, session.FieldUserAgent, session.FieldKind, session.FieldName, session.FieldRevokeReason:
 			values[i] = new(sql.NullString)
-		case session.FieldCreatedAt, session.FieldExpiresAt, session.FieldLastActivity, session.FieldMfaAt, session.FieldRevokedAt:
+		case session.FieldCreatedAt, session.FieldExpiresAt, session.FieldLastActivity, session.FieldSignedInAt, session.FieldMfaAt, session.FieldRevokedAt:
 			values[i] = new(sql.NullTime)
 		case session.FieldID, session.FieldUserID, session.FieldFamilyID:
 			values[i] = new(uuid.UUID)
@@ -204,6 +206,12 @@ func (_m *Session) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field family_id", values[i])
 			} else if value != nil {
 				_m.FamilyID = *value
+			}
+		case session.FieldSignedInAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field signed_in_at", values[i])
+			} else if value.Valid {
+				_m.SignedInAt = value.Time
 			}
 		case session.FieldReplacedBy:
 			if value, ok := values[i].(*sql.NullScanner); !ok {
@@ -318,6 +326,9 @@ func (_m *Session) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("family_id=")
 	builder.WriteString(fmt.Sprintf("%v", _m.FamilyID))
+	builder.WriteString(", ")
+	builder.WriteString("signed_in_at=")
+	builder.WriteString(_m.SignedInAt.Format(time.ANSIC))
 	builder.WriteString(", ")
 	if v := _m.ReplacedBy; v != nil {
 		builder.WriteString("replaced_by=")

@@ -169,6 +169,20 @@ func (_c *SessionCreate) SetFamilyID(v uuid.UUID) *SessionCreate {
 	return _c
 }
 
+// SetSignedInAt sets the "signed_in_at" field.
+func (_c *SessionCreate) SetSignedInAt(v time.Time) *SessionCreate {
+	_c.mutation.SetSignedInAt(v)
+	return _c
+}
+
+// SetNillableSignedInAt sets the "signed_in_at" field if the given value is not nil.
+func (_c *SessionCreate) SetNillableSignedInAt(v *time.Time) *SessionCreate {
+	if v != nil {
+		_c.SetSignedInAt(*v)
+	}
+	return _c
+}
+
 // SetReplacedBy sets the "replaced_by" field.
 func (_c *SessionCreate) SetReplacedBy(v uuid.UUID) *SessionCreate {
 	_c.mutation.SetReplacedBy(v)
@@ -303,6 +317,13 @@ func (_c *SessionCreate) defaults() error {
 		v := session.DefaultScopes()
 		_c.mutation.SetScopes(v)
 	}
+	if _, ok := _c.mutation.SignedInAt(); !ok {
+		if session.DefaultSignedInAt == nil {
+			return fmt.Errorf("ent: uninitialized session.DefaultSignedInAt (forgotten import ent/runtime?)")
+		}
+		v := session.DefaultSignedInAt()
+		_c.mutation.SetSignedInAt(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		if session.DefaultID == nil {
 			return fmt.Errorf("ent: uninitialized session.DefaultID (forgotten import ent/runtime?)")
@@ -427,6 +448,10 @@ func (_c *SessionCreate) createSpec() (*Session, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.FamilyID(); ok {
 		_spec.SetField(session.FieldFamilyID, field.TypeUUID, value)
 		_node.FamilyID = value
+	}
+	if value, ok := _c.mutation.SignedInAt(); ok {
+		_spec.SetField(session.FieldSignedInAt, field.TypeTime, value)
+		_node.SignedInAt = value
 	}
 	if value, ok := _c.mutation.ReplacedBy(); ok {
 		_spec.SetField(session.FieldReplacedBy, field.TypeUUID, value)
@@ -778,6 +803,9 @@ func (u *SessionUpsertOne) UpdateNewValues() *SessionUpsertOne {
 		}
 		if _, exists := u.create.mutation.CreatedAt(); exists {
 			s.SetIgnore(session.FieldCreatedAt)
+		}
+		if _, exists := u.create.mutation.SignedInAt(); exists {
+			s.SetIgnore(session.FieldSignedInAt)
 		}
 	}))
 	return u
@@ -1282,6 +1310,9 @@ func (u *SessionUpsertBulk) UpdateNewValues() *SessionUpsertBulk {
 			}
 			if _, exists := b.mutation.CreatedAt(); exists {
 				s.SetIgnore(session.FieldCreatedAt)
+			}
+			if _, exists := b.mutation.SignedInAt(); exists {
+				s.SetIgnore(session.FieldSignedInAt)
 			}
 		}
 	}))

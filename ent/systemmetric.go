@@ -28,7 +28,7 @@ type SystemMetric struct {
 	MetricValue float64 `json:"metric_value,omitempty"`
 	// UCUM unit, such as ms, By or 1.
 	MetricUnit string `json:"metric_unit,omitempty"`
-	// The part of the system measured.
+	// The part of the system measured; empty for all of it.
 	Component string `json:"component,omitempty"`
 	// Attributes of the measurement.
 	Tags         map[string]interface{} `json:"tags,omitempty"`

@@ -29,7 +29,7 @@ type Tool struct {
 	Name string `json:"name,omitempty"`
 	// Name as shown to people.
 	DisplayName string `json:"display_name,omitempty"`
-	// What it does, as told to the model.
+	// What it does, as told to the model; may be empty.
 	Description string `json:"description,omitempty"`
 	// Kind of work.
 	Category enum.ToolCategory `json:"category,omitempty"`

@@ -30,7 +30,7 @@ type User struct {
 	Username string `json:"username,omitempty"`
 	// argon2id hash (RFC 9106); empty when the account has no password.
 	HashedPassword string `json:"-"`
-	// Name as shown to others.
+	// Name as shown to others; empty when none was given.
 	FullName string `json:"full_name,omitempty"`
 	// A deactivated user can do nothing.
 	IsActive bool `json:"is_active,omitempty"`
@@ -38,7 +38,7 @@ type User struct {
 	IsSuperuser bool `json:"is_superuser,omitempty"`
 	// Whether the e-mail address was verified.
 	IsVerified bool `json:"is_verified,omitempty"`
-	// When the user last signed in.
+	// When the user last signed in; null when never.
 	LastLogin *time.Time `json:"last_login,omitempty"`
 	// TOTP secret, encrypted.
 	TotpSecret []byte `json:"-"`
@@ -50,7 +50,7 @@ type User struct {
 	RecoveryCodes []string `json:"-"`
 	// Failed sign-ins since the last success.
 	FailedLoginCount int `json:"failed_login_count,omitempty"`
-	// Sign-in is refused before this time.
+	// Sign-in is refused before this time; null without a pause.
 	LockedUntil *time.Time `json:"locked_until,omitempty"`
 	// When the password last changed.
 	PasswordChangedAt *time.Time `json:"password_changed_at,omitempty"`
@@ -72,7 +72,7 @@ type User struct {
 type UserEdges struct {
 	// Roles the user holds.
 	Roles []*Role `json:"roles,omitempty"`
-	// Login sessions.
+	// Login sessions and API tokens that have not ended; a filter of one's own shows ended ones too, unless it says ended: false.
 	Sessions []*Session `json:"sessions,omitempty"`
 	// Conversations.
 	ChatSessions []*ChatSession `json:"chat_sessions,omitempty"`

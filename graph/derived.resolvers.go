@@ -11,6 +11,7 @@ import (
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/graph/model"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/cite"
 	"cdsa.dev/cdsa/internal/event/eventcursor"
 	"github.com/google/uuid"
 )
@@ -31,6 +32,11 @@ func (r *auditLogResolver) IPAddress(ctx context.Context, obj *ent.AuditLog) (*s
 func (r *auditLogResolver) UserAgent(ctx context.Context, obj *ent.AuditLog) (*string, error) {
 	p, err := r.Audit.Open(ctx, obj)
 	return p.UserAgent, err
+}
+
+// Citations is the resolver for the citations field.
+func (r *chatMessageResolver) Citations(ctx context.Context, obj *ent.ChatMessage) ([]*cite.Citation, error) {
+	return r.citations(ctx, obj)
 }
 
 // EventCursor is the resolver for the eventCursor field.
@@ -71,4 +77,9 @@ func (r *userResolver) HasPermission(ctx context.Context, obj *ent.User, resourc
 // HasRole is the resolver for the hasRole field.
 func (r *userResolver) HasRole(ctx context.Context, obj *ent.User, name string) (bool, error) {
 	return r.Accounts.UserHasRole(ctx, obj, name)
+}
+
+// Ended is the resolver for the ended field.
+func (r *sessionWhereInputResolver) Ended(ctx context.Context, obj *ent.SessionWhereInput, data *bool) error {
+	return endedSessions(obj, data)
 }

@@ -78,6 +78,70 @@ func same(t *testing.T, truth, got map[uuid.UUID]string) {
 	require.Greater(t, len(values), 1)
 }
 
+// cites requires of each citation the document it names, if it may be seen, on pages that are read by hand and by ent.
+func (r *rig) cites(t *testing.T, owner uuid.UUID) {
+	t.Helper()
+	title := r.truth(t, `SELECT id, title FROM documents WHERE is_public`)
+	for _, c := range []struct {
+		messages, cited string
+		reads           bool
+	}{
+		{"messages(first: 2)", "documentId document { id title }", true},
+		{"messages(first: 2)", "... on Citation { documentId ...Of } } } } } } } } } fragment Of on Citation { document { id title", true},
+		{"messages(first: 2, where: {roleNEQ: TOOL})", "documentId document { id title }", true},
+		{"messages(first: 2)", "documentId document { id title }", false},
+	} {
+		p := authz.NewUser(owner, "analyst", uid.New(uid.Session), false, time.Now().Add(time.Hour), "chat:read")
+		if c.reads {
+			p = authz.NewUser(owner, "analyst", uid.New(uid.Session), false, time.Now().Add(time.Hour), "chat:read", "documents:read")
+		}
+		query := "{ chatSessions(last: %d) { edges { node { " + c.messages + " { edges { node { citations { " + c.cited
+		query += strings.Repeat(" }", strings.Count(query, "{")-strings.Count(query, "}"))
+		r.sameCount(t, p, query)
+		var d struct {
+			ChatSessions struct {
+				Edges []struct {
+					Node struct {
+						Messages struct {
+							Edges []struct {
+								Node struct {
+									Citations []struct {
+										DocumentID uuid.UUID
+										Document   *struct {
+											ID    uuid.UUID
+											Title string
+										}
+									}
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+		r.ask(t, p, strings.ReplaceAll(query, "%d", fmt.Sprint(many)), &d)
+		shown, hidden := 0, 0
+		for _, s := range d.ChatSessions.Edges {
+			for _, m := range s.Node.Messages.Edges {
+				for _, x := range m.Node.Citations {
+					want, public := title[x.DocumentID]
+					if !public || !c.reads {
+						hidden++
+						require.Nil(t, x.Document, "a document that may not be seen")
+						continue
+					}
+					shown++
+					require.NotNil(t, x.Document)
+					require.Equal(t, x.DocumentID, x.Document.ID)
+					require.Equal(t, want, x.Document.Title)
+				}
+			}
+		}
+		require.Equal(t, 3*many, shown+hidden)
+		require.Equal(t, c.reads, shown > many/2)
+	}
+}
+
 // TestDerived: what is read of rows by statements is right for each of a page, for who may just read it and for everyone's
 // administrator, and what may not be known is not asked for.
 func TestDerived(t *testing.T) {
@@ -188,6 +252,7 @@ func TestDerived(t *testing.T) {
 		require.NoError(t, err)
 		truth := r.truth(t, `SELECT s.id, COALESCE((SELECT stream_position FROM chat_messages m WHERE m.session_id = s.id AND status = 'STREAMING' AND lease_expires_at IS NOT NULL), 1000)::text FROM chat_sessions s`)
 		me := authz.NewUser(owner.UserID, "analyst", uid.New(uid.Session), false, time.Now().Add(time.Hour), "chat:read")
+		r.cites(t, owner.UserID)
 		for id, v := range r.page(t, me, "chatSessions", "eventCursor") {
 			seq, _, err := cursors.Open(eventcursor.Cursor(v))
 			require.NoError(t, err)

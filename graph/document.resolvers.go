@@ -9,9 +9,26 @@ import (
 	"context"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/graph/generated"
+	"cdsa.dev/cdsa/internal/cite"
 )
+
+// Document is the resolver for the document field.
+func (r *citationResolver) Document(ctx context.Context, obj *cite.Citation) (*ent.Document, error) {
+	return r.citedDocument(ctx, obj)
+}
 
 // ChunkCount is the resolver for the chunkCount field.
 func (r *documentResolver) ChunkCount(ctx context.Context, obj *ent.Document) (int, error) {
 	return r.Documents.ChunkCount(ctx, obj)
 }
+
+// TagsContain is the resolver for the tagsContain field.
+func (r *documentWhereInputResolver) TagsContain(ctx context.Context, obj *ent.DocumentWhereInput, data []string) error {
+	return taggedDocuments(obj, data)
+}
+
+// Citation returns generated.CitationResolver implementation.
+func (r *Resolver) Citation() generated.CitationResolver { return &citationResolver{r} }
+
+type citationResolver struct{ *Resolver }

@@ -65,6 +65,9 @@ func (r *sessionResolver) Scopes(ctx context.Context, obj *ent.Session) ([]strin
 // AuditLog returns generated.AuditLogResolver implementation.
 func (r *Resolver) AuditLog() generated.AuditLogResolver { return &auditLogResolver{r} }
 
+// ChatMessage returns generated.ChatMessageResolver implementation.
+func (r *Resolver) ChatMessage() generated.ChatMessageResolver { return &chatMessageResolver{r} }
+
 // ChatSession returns generated.ChatSessionResolver implementation.
 func (r *Resolver) ChatSession() generated.ChatSessionResolver { return &chatSessionResolver{r} }
 
@@ -92,15 +95,28 @@ func (r *Resolver) ToolExecution() generated.ToolExecutionResolver { return &too
 // User returns generated.UserResolver implementation.
 func (r *Resolver) User() generated.UserResolver { return &userResolver{r} }
 
+// DocumentWhereInput returns generated.DocumentWhereInputResolver implementation.
+func (r *Resolver) DocumentWhereInput() generated.DocumentWhereInputResolver {
+	return &documentWhereInputResolver{r}
+}
+
+// SessionWhereInput returns generated.SessionWhereInputResolver implementation.
+func (r *Resolver) SessionWhereInput() generated.SessionWhereInputResolver {
+	return &sessionWhereInputResolver{r}
+}
+
 type (
-	auditLogResolver      struct{ *Resolver }
-	chatSessionResolver   struct{ *Resolver }
-	contextWindowResolver struct{ *Resolver }
-	documentResolver      struct{ *Resolver }
-	documentChunkResolver struct{ *Resolver }
-	secretResolver        struct{ *Resolver }
-	sessionResolver       struct{ *Resolver }
-	toolApprovalResolver  struct{ *Resolver }
-	toolExecutionResolver struct{ *Resolver }
-	userResolver          struct{ *Resolver }
+	auditLogResolver           struct{ *Resolver }
+	chatMessageResolver        struct{ *Resolver }
+	chatSessionResolver        struct{ *Resolver }
+	contextWindowResolver      struct{ *Resolver }
+	documentResolver           struct{ *Resolver }
+	documentChunkResolver      struct{ *Resolver }
+	secretResolver             struct{ *Resolver }
+	sessionResolver            struct{ *Resolver }
+	toolApprovalResolver       struct{ *Resolver }
+	toolExecutionResolver      struct{ *Resolver }
+	userResolver               struct{ *Resolver }
+	documentWhereInputResolver struct{ *Resolver }
+	sessionWhereInputResolver  struct{ *Resolver }
 )

@@ -210,6 +210,8 @@ func (r *rig) fill(t *testing.T) {
 		r.sql(t, `INSERT INTO system_metrics (id, created_at, metric_name, metric_value) VALUES ($1, now(), 'cdsa.test', 1)`, uid.New(uid.SystemMetric))
 		r.sql(t, `INSERT INTO embedding_models (id, created_at, updated_at, name, display_name, provider, model_id, dimension) VALUES ($1, now(), now(), $1::uuid::text, '', 'LOCAL', 'm', 384)`, uid.New(uid.EmbeddingModel))
 	}
+	r.sql(t, `UPDATE chat_messages m SET citations = (SELECT jsonb_agg(jsonb_build_object('documentId', id, 'start', 0, 'end', 3, 'quote', 'The'))
+		FROM (SELECT id FROM documents ORDER BY md5(id::text || m.id::text) LIMIT 3) d) WHERE role = 'ASSISTANT'`)
 }
 
 // handler is the API as it is after a start: nothing is remembered of earlier questions.

@@ -74,6 +74,8 @@ func plainAs(prefix, typ string) string {
 	switch typ {
 	case "User":
 		l = append(l, `a: hasRole(name: "analyst") b: hasRole(name: "auditor") c: hasPermission(resource: "tools", action: "read") d: hasPermission(resource: "audit", action: "read")`)
+	case "ChatMessage":
+		l = append(l, "citations { quote document { id title chunkCount content } other: document { status } }")
 	case "ToolApproval":
 		l = append(l, "decisions { approved comment approver { id username permissions } }")
 	}

@@ -180,6 +180,9 @@ func (r *Resolver) documentEvents(ctx context.Context, documentID *uuid.UUID, af
 		if !ok || documentID != nil && v.Fact.Document != *documentID {
 			return false
 		}
+		if gone := v.Fact.Deleted; gone != nil {
+			return rule.MaySeeDocument(p, gone.Owner, gone.Public, gone.Permission)
+		}
 		d := v.Document
 		return rule.MaySeeDocument(p, d.UploadedBy, d.IsPublic, d.RequiredPermission)
 	}
@@ -188,7 +191,11 @@ func (r *Resolver) documentEvents(ctx context.Context, documentID *uuid.UUID, af
 		if !ok {
 			return nil, false
 		}
-		return &model.DocumentEvent{Cursor: r.Cursors.Seal(e.Seq), At: v.At, Status: &v.Fact.Status, Progress: &v.Fact.Progress, Document: v.Document}, true
+		out := &model.DocumentEvent{Cursor: r.Cursors.Seal(e.Seq), At: v.At, DocumentID: &v.Fact.Document, Deleted: ptr(v.Fact.Deleted != nil)}
+		if v.Fact.Deleted == nil {
+			out.Status, out.Progress, out.Document = &v.Fact.Status, &v.Fact.Progress, v.Document
+		}
+		return out, true
 	}, func(reason string, seq uint64) (*model.DocumentEvent, bool) {
 		return &model.DocumentEvent{Cursor: r.Cursors.Seal(seq), At: time.Now().UTC(), Gap: ptr(model.GapReason(reason))}, true
 	})

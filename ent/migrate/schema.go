@@ -358,6 +358,14 @@ var (
 				Columns: []*schema.Column{DocumentsColumns[17]},
 			},
 			{
+				Name:    "document_tags",
+				Unique:  false,
+				Columns: []*schema.Column{DocumentsColumns[10]},
+				Annotation: &entsql.IndexAnnotation{
+					Type: "GIN",
+				},
+			},
+			{
 				Name:    "document_title",
 				Unique:  false,
 				Columns: []*schema.Column{DocumentsColumns[3]},
@@ -815,6 +823,7 @@ var (
 		{Name: "name", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text"}},
 		{Name: "scopes", Type: field.TypeOther, Default: schema.Expr("'{}'"), SchemaType: map[string]string{"postgres": "text[]"}},
 		{Name: "family_id", Type: field.TypeUUID},
+		{Name: "signed_in_at", Type: field.TypeTime, Default: schema.Expr("now()")},
 		{Name: "replaced_by", Type: field.TypeUUID, Nullable: true},
 		{Name: "mfa_at", Type: field.TypeTime, Nullable: true},
 		{Name: "revoked_at", Type: field.TypeTime, Nullable: true},
@@ -829,7 +838,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "sessions_users_sessions",
-				Columns:    []*schema.Column{SessionsColumns[17]},
+				Columns:    []*schema.Column{SessionsColumns[18]},
 				RefColumns: []*schema.Column{UsersColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
@@ -838,7 +847,7 @@ var (
 			{
 				Name:    "session_user_id_created_at",
 				Unique:  false,
-				Columns: []*schema.Column{SessionsColumns[17], SessionsColumns[1]},
+				Columns: []*schema.Column{SessionsColumns[18], SessionsColumns[1]},
 			},
 			{
 				Name:    "session_family_id",
@@ -853,7 +862,7 @@ var (
 			{
 				Name:    "session_replaced_by",
 				Unique:  false,
-				Columns: []*schema.Column{SessionsColumns[13]},
+				Columns: []*schema.Column{SessionsColumns[14]},
 			},
 			{
 				Name:    "session_token",

@@ -650,6 +650,10 @@ func init() {
 	sessionDescScopes := sessionFields[10].Descriptor()
 	// session.DefaultScopes holds the default value on creation for the scopes field.
 	session.DefaultScopes = sessionDescScopes.Default.(func() pgarray.Strings)
+	// sessionDescSignedInAt is the schema descriptor for signed_in_at field.
+	sessionDescSignedInAt := sessionFields[12].Descriptor()
+	// session.DefaultSignedInAt holds the default value on creation for the signed_in_at field.
+	session.DefaultSignedInAt = sessionDescSignedInAt.Default.(func() time.Time)
 	// sessionDescID is the schema descriptor for id field.
 	sessionDescID := sessionMixinFields0[0].Descriptor()
 	// session.DefaultID holds the default value on creation for the id field.

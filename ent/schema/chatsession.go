@@ -24,15 +24,15 @@ func (ChatSession) Mixin() []ent.Mixin { return []ent.Mixin{Base{Tag: uid.ChatSe
 func (ChatSession) Fields() []ent.Field {
 	return []ent.Field{
 		ref("user_id", "userId", "Whose conversation it is.").fixed(),
-		field.String("title").Default("").SchemaType(textType()).Annotations(entgql.OrderField("TITLE")).Comment("Title as shown in lists."),
+		field.String("title").Default("").SchemaType(textType()).Annotations(entgql.OrderField("TITLE")).Comment("Title as shown in lists; empty when none was given."),
 		field.Int("context_window_size").Default(8192).Comment("Tokens the model is given at most."),
 		field.String("model").Default("").SchemaType(textType()).Comment("Name of the chat model."),
 		field.Float("temperature").Default(0.2).Comment("Sampling temperature, 0..2."),
 		field.Bool("is_active").Default(true).Comment("False once archived."),
-		field.Time("last_message_at").Optional().Nillable().Annotations(entgql.OrderField("LAST_MESSAGE_AT")).Comment("When the last message was added."),
-		field.String("system_prompt").Default("").SchemaType(textType()).Annotations(guarded(), personal("-")).Comment("Instructions given to the model; shown to the owner only."),
+		field.Time("last_message_at").Optional().Nillable().Annotations(entgql.OrderField("LAST_MESSAGE_AT")).Comment("When the last message was added; null before the first."),
+		field.String("system_prompt").Default("").SchemaType(textType()).Annotations(guarded(), personal("-")).Comment("Instructions given to the model; empty for none, null for others than the owner."),
 		field.Enum("sensitivity").GoType(enum.Sensitivity("")).Default(string(enum.SensitivityPublic)).SchemaType(textType()).Annotations(gql("Sensitivity")).Comment("The highest sensitivity the conversation has seen; it only rises."),
-		field.Time("archived_at").Optional().Nillable().Comment("When the conversation was archived."),
+		field.Time("archived_at").Optional().Nillable().Comment("When the conversation was archived; null while it is not."),
 		ref("forked_from", "forkedFrom", "The conversation this one was forked from.").opt(),
 	}
 }

@@ -27,7 +27,7 @@ func (ContextWindow) Fields() []ent.Field {
 		field.Int("max_tokens").Default(8192).Comment("Tokens that fit."),
 		field.JSON("included_message_ids", []string{}).Optional().Annotations(gql("[ID!]"), guarded()).Comment("Messages the model was given, oldest first."),
 		field.Enum("strategy").GoType(enum.ContextStrategy("")).Default(string(enum.ContextStrategySlidingWindow)).SchemaType(textType()).Annotations(gql("ContextStrategy")).Comment("How the conversation is fitted into the window."),
-		field.String("summary").Default("").SchemaType(textType()).Annotations(guarded()).Comment("Summary standing for the oldest messages."),
+		field.String("summary").Default("").SchemaType(textType()).Annotations(guarded()).Comment("Summary standing for the oldest messages; empty when there is none."),
 		ref("summary_until_message_id", "summaryUntilMessageId", "The last message the summary covers.").opt(),
 		field.JSON("decisions", []map[string]any{}).Optional().Annotations(gql("[Map!]"), guarded()).Comment("For each message: KEPT, SUMMARIZED, PRUNED or DROPPED, and why."),
 	}

@@ -39,7 +39,7 @@ func (DocumentChunk) Fields() []ent.Field {
 		field.Int("end_offset").Default(0).Annotations(guarded()).Comment("Where it ends, exclusive."),
 		field.Int("page").Optional().Nillable().Annotations(guarded()).Comment("Page it starts on, where the format has pages."),
 		field.String("heading").Optional().Nillable().SchemaType(textType()).Annotations(guarded()).Comment("Heading it stands under."),
-		field.String("language").Default("").SchemaType(textType()).Comment("ISO 639-1 code, empty when unknown."),
+		field.String("language").Default("").SchemaType(textType()).Comment("ISO 639-1 code; empty when unknown."),
 		ref("owner_id", "ownerId", "The document's owner, copied so that the filter needs no join."),
 		field.Bool("is_public").Default(false).Comment("Copied from the document."),
 		field.String("required_permission").Optional().Nillable().SchemaType(textType()).Comment("Copied from the document."),

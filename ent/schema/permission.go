@@ -22,7 +22,7 @@ func (Permission) Mixin() []ent.Mixin { return []ent.Mixin{Base{Tag: uid.Permiss
 func (Permission) Fields() []ent.Field {
 	return []ent.Field{
 		field.String("name").Unique().SchemaType(textType()).Annotations(entgql.OrderField("NAME")).Comment("resource:action."),
-		field.String("description").Default("").SchemaType(textType()).Annotations(guarded()).Comment("What it allows."),
+		field.String("description").Default("").SchemaType(textType()).Annotations(guarded()).Comment("What it allows; may be empty."),
 		field.String("resource").SchemaType(textType()).Comment("What is accessed, such as chat or tools."),
 		field.String("action").SchemaType(textType()).Comment("What is allowed, such as read, write or execute."),
 	}

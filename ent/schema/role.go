@@ -21,7 +21,7 @@ func (Role) Mixin() []ent.Mixin { return []ent.Mixin{Base{Tag: uid.Role}, Mutabl
 func (Role) Fields() []ent.Field {
 	return []ent.Field{
 		field.String("name").Unique().SchemaType(textType()).Annotations(entgql.OrderField("NAME")).Comment("Unique name."),
-		field.String("description").Default("").SchemaType(textType()).Annotations(guarded()).Comment("What holders of the role do."),
+		field.String("description").Default("").SchemaType(textType()).Annotations(guarded()).Comment("What holders of the role do; may be empty."),
 		field.Bool("is_system").Default(false).Comment("Seeded roles cannot be deleted or renamed."),
 	}
 }

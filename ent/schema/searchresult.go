@@ -34,7 +34,7 @@ func (SearchResult) Fields() []ent.Field {
 		ref("session_id", "sessionId", "The conversation it was searched in.").opt(),
 		field.Enum("search_type").GoType(enum.SearchType("")).SchemaType(textType()).Immutable().Annotations(gql("SearchType")).Comment("How it was ranked."),
 		field.JSON("filters_applied", map[string]any{}).Optional().Immutable().Annotations(guarded()).Comment("Filters of the search."),
-		field.Bool("was_helpful").Optional().Nillable().Comment("The searcher's verdict."),
+		field.Bool("was_helpful").Optional().Nillable().Comment("The searcher's verdict; null until given."),
 		field.UUID("search_id", uuid.UUID{}).Immutable().Annotations(entgql.Annotation{Type: "ID", Mapping: []string{"searchId"}}).Comment("Groups the hits of one search."),
 		ref("document_id", "documentId", "The document, kept when the passage is gone.").fixed(),
 		field.Int("start_offset").Default(0).Immutable().Annotations(guarded()).Comment("Where the passage starts in the document's text."),

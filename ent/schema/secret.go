@@ -23,8 +23,8 @@ func (Secret) Mixin() []ent.Mixin { return []ent.Mixin{Base{Tag: uid.Secret}, Mu
 func (Secret) Fields() []ent.Field {
 	return []ent.Field{
 		field.String("name").Unique().SchemaType(textType()).Annotations(entgql.OrderField("NAME")).Comment("Unique name by which tools refer to it."),
-		field.String("display_name").Default("").SchemaType(textType()).Annotations(guarded()).Comment("Name as shown to people."),
-		field.String("description").Default("").SchemaType(textType()).Annotations(guarded()).Comment("What it is for."),
+		field.String("display_name").Default("").SchemaType(textType()).Annotations(guarded()).Comment("Name as shown to people; may be empty."),
+		field.String("description").Default("").SchemaType(textType()).Annotations(guarded()).Comment("What it is for; may be empty."),
 		field.Enum("secret_type").GoType(enum.SecretType("")).SchemaType(textType()).Annotations(gql("SecretType")).Comment("What kind of secret it is."),
 		field.Bytes("encrypted_value").Sensitive().Annotations(hidden()).Comment("The current version's ciphertext."),
 		field.String("encryption_key_id").Sensitive().SchemaType(textType()).Annotations(hidden()).Comment("The key that wraps the current version."),

@@ -32,7 +32,7 @@ func (SecretAccessLog) Fields() []ent.Field {
 		field.Time("accessed_at").Default(now).Immutable().Annotations(entgql.OrderField("ACCESSED_AT")).Comment("When."),
 		field.Int("secret_version").Optional().Nillable().Immutable().Comment("The version used."),
 		ref("tool_execution_id", "toolExecutionId", "The tool call that used it.").opt().fixed(),
-		field.String("reason").Default("").SchemaType(textType()).Immutable().Annotations(guarded()).Comment("Why, as stated."),
+		field.String("reason").Default("").SchemaType(textType()).Immutable().Annotations(guarded()).Comment("Why, as stated; empty when nothing was."),
 	}
 }
 

@@ -28,7 +28,7 @@ func (SecretVersion) Fields() []ent.Field {
 		field.String("encryption_key_id").Sensitive().SchemaType(textType()).Annotations(hidden()).Comment("The key that wraps wrapped_key."),
 		field.Bytes("wrapped_key").Sensitive().Optional().Annotations(hidden()).Comment("Data key, wrapped."),
 		ref("created_by", "createdBy", "Who created the version.").opt().fixed(),
-		field.String("rotation_reason").Default("").SchemaType(textType()).Annotations(guarded()).Comment("Why the version was made."),
+		field.String("rotation_reason").Default("").SchemaType(textType()).Annotations(guarded()).Comment("Why the version was made; may be empty."),
 		field.Bool("is_active").Default(true).Comment("Whether the version can be used."),
 		field.Enum("stage").GoType(enum.SecretVersionStage("")).SchemaType(textType()).Annotations(gql("SecretVersionStage")).Comment("Where the version stands in its life."),
 	}

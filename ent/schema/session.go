@@ -3,6 +3,7 @@ package schema
 import (
 	"entgo.io/contrib/entgql"
 	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
@@ -29,15 +30,16 @@ func (Session) Fields() []ent.Field {
 		field.String("user_agent").Optional().Nillable().SchemaType(textType()).Annotations(guarded(), personal("users:write")).Comment("Client that opened the session."),
 		field.Bool("is_active").Default(true).Comment("False once signed out, revoked or replaced."),
 		field.Time("expires_at").Annotations(entgql.OrderField("EXPIRES_AT")).Comment("When the session ends unless it is refreshed."),
-		field.Time("last_activity").Optional().Nillable().Comment("Last use, at most one write a minute."),
+		field.Time("last_activity").Optional().Nillable().Comment("Last use, to the minute."),
 		field.Enum("kind").GoType(enum.SessionKind("")).Default(string(enum.SessionKindInteractive)).SchemaType(textType()).Annotations(gql("SessionKind")).Comment("Interactive login or API token."),
-		field.String("name").Optional().Nillable().SchemaType(textType()).Annotations(guarded()).Comment("Name of an API token."),
+		field.String("name").Optional().Nillable().SchemaType(textType()).Annotations(guarded()).Comment("Name of an API token; null for an interactive session."),
 		textArray("scopes", "Permissions an API token is limited to; empty for an interactive session."),
 		ref("family_id", "familyId", "The chain of refreshes the session belongs to."),
-		ref("replaced_by", "replacedBy", "The session that a refresh put in its place.").opt(),
-		field.Time("mfa_at").Optional().Nillable().Comment("When a second factor was last given in this session."),
-		field.Time("revoked_at").Optional().Nillable().Comment("When the session was revoked."),
-		field.String("revoke_reason").Optional().Nillable().SchemaType(textType()).Annotations(guarded()).Comment("Why the session was revoked."),
+		field.Time("signed_in_at").Default(now).Immutable().Annotations(guarded(), entsql.DefaultExpr("now()")).Comment("When the user signed in; refreshes keep it, while id and createdAt are new each time. Of an API token: when it was made."),
+		ref("replaced_by", "replacedBy", "The session that a refresh put in its place; null for one that was not refreshed.").opt(),
+		field.Time("mfa_at").Optional().Nillable().Comment("When a second factor was last given in this session; null when none was."),
+		field.Time("revoked_at").Optional().Nillable().Comment("When the session was revoked; null when it was not."),
+		field.String("revoke_reason").Optional().Nillable().SchemaType(textType()).Annotations(guarded()).Comment("Why the session was revoked; null when it was not."),
 	}
 }
 

@@ -22,7 +22,7 @@ func (SystemMetric) Fields() []ent.Field {
 		field.String("metric_name").SchemaType(textType()).Immutable().Comment("OpenTelemetry name, such as cdsa.chat.time_to_first_token."),
 		field.Float("metric_value").Immutable().Comment("The value, in metric_unit."),
 		field.String("metric_unit").Default("1").SchemaType(textType()).Immutable().Comment("UCUM unit, such as ms, By or 1."),
-		field.String("component").Default("").SchemaType(textType()).Immutable().Comment("The part of the system measured."),
+		field.String("component").Default("").SchemaType(textType()).Immutable().Comment("The part of the system measured; empty for all of it."),
 		field.JSON("tags", map[string]any{}).Optional().Immutable().Annotations(guarded()).Comment("Attributes of the measurement."),
 	}
 }

@@ -25,7 +25,7 @@ func (Tool) Fields() []ent.Field {
 	return []ent.Field{
 		field.String("name").Unique().SchemaType(textType()).Annotations(entgql.OrderField("NAME")).Comment("Unique name by which it is called."),
 		field.String("display_name").SchemaType(textType()).Annotations(guarded()).Comment("Name as shown to people."),
-		field.String("description").Default("").SchemaType(textType()).Annotations(guarded()).Comment("What it does, as told to the model."),
+		field.String("description").Default("").SchemaType(textType()).Annotations(guarded()).Comment("What it does, as told to the model; may be empty."),
 		field.Enum("category").GoType(enum.ToolCategory("")).SchemaType(textType()).Annotations(gql("ToolCategory")).Comment("Kind of work."),
 		field.JSON("schema", map[string]any{}).Annotations(guarded()).Comment("JSON Schema 2020-12 of the parameters."),
 		field.JSON("output_schema", map[string]any{}).Optional().Annotations(guarded()).Comment("JSON Schema 2020-12 of the result."),

@@ -46,6 +46,8 @@ const (
 	FieldScopes = "scopes"
 	// FieldFamilyID holds the string denoting the family_id field in the database.
 	FieldFamilyID = "family_id"
+	// FieldSignedInAt holds the string denoting the signed_in_at field in the database.
+	FieldSignedInAt = "signed_in_at"
 	// FieldReplacedBy holds the string denoting the replaced_by field in the database.
 	FieldReplacedBy = "replaced_by"
 	// FieldMfaAt holds the string denoting the mfa_at field in the database.
@@ -83,6 +85,7 @@ var Columns = []string{
 	FieldName,
 	FieldScopes,
 	FieldFamilyID,
+	FieldSignedInAt,
 	FieldReplacedBy,
 	FieldMfaAt,
 	FieldRevokedAt,
@@ -113,6 +116,8 @@ var (
 	DefaultIsActive bool
 	// DefaultScopes holds the default value on creation for the "scopes" field.
 	DefaultScopes func() pgarray.Strings
+	// DefaultSignedInAt holds the default value on creation for the "signed_in_at" field.
+	DefaultSignedInAt func() time.Time
 	// DefaultID holds the default value on creation for the "id" field.
 	DefaultID func() uuid.UUID
 )
@@ -200,6 +205,11 @@ func ByScopes(opts ...sql.OrderTermOption) OrderOption {
 // ByFamilyID orders the results by the family_id field.
 func ByFamilyID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldFamilyID, opts...).ToFunc()
+}
+
+// BySignedInAt orders the results by the signed_in_at field.
+func BySignedInAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSignedInAt, opts...).ToFunc()
 }
 
 // ByReplacedBy orders the results by the replaced_by field.

@@ -118,6 +118,11 @@ func FamilyID(v uuid.UUID) predicate.Session {
 	return predicate.Session(sql.FieldEQ(FieldFamilyID, v))
 }
 
+// SignedInAt applies equality check predicate on the "signed_in_at" field. It's identical to SignedInAtEQ.
+func SignedInAt(v time.Time) predicate.Session {
+	return predicate.Session(sql.FieldEQ(FieldSignedInAt, v))
+}
+
 // ReplacedBy applies equality check predicate on the "replaced_by" field. It's identical to ReplacedByEQ.
 func ReplacedBy(v uuid.UUID) predicate.Session {
 	return predicate.Session(sql.FieldEQ(FieldReplacedBy, v))
@@ -771,6 +776,46 @@ func FamilyIDLT(v uuid.UUID) predicate.Session {
 // FamilyIDLTE applies the LTE predicate on the "family_id" field.
 func FamilyIDLTE(v uuid.UUID) predicate.Session {
 	return predicate.Session(sql.FieldLTE(FieldFamilyID, v))
+}
+
+// SignedInAtEQ applies the EQ predicate on the "signed_in_at" field.
+func SignedInAtEQ(v time.Time) predicate.Session {
+	return predicate.Session(sql.FieldEQ(FieldSignedInAt, v))
+}
+
+// SignedInAtNEQ applies the NEQ predicate on the "signed_in_at" field.
+func SignedInAtNEQ(v time.Time) predicate.Session {
+	return predicate.Session(sql.FieldNEQ(FieldSignedInAt, v))
+}
+
+// SignedInAtIn applies the In predicate on the "signed_in_at" field.
+func SignedInAtIn(vs ...time.Time) predicate.Session {
+	return predicate.Session(sql.FieldIn(FieldSignedInAt, vs...))
+}
+
+// SignedInAtNotIn applies the NotIn predicate on the "signed_in_at" field.
+func SignedInAtNotIn(vs ...time.Time) predicate.Session {
+	return predicate.Session(sql.FieldNotIn(FieldSignedInAt, vs...))
+}
+
+// SignedInAtGT applies the GT predicate on the "signed_in_at" field.
+func SignedInAtGT(v time.Time) predicate.Session {
+	return predicate.Session(sql.FieldGT(FieldSignedInAt, v))
+}
+
+// SignedInAtGTE applies the GTE predicate on the "signed_in_at" field.
+func SignedInAtGTE(v time.Time) predicate.Session {
+	return predicate.Session(sql.FieldGTE(FieldSignedInAt, v))
+}
+
+// SignedInAtLT applies the LT predicate on the "signed_in_at" field.
+func SignedInAtLT(v time.Time) predicate.Session {
+	return predicate.Session(sql.FieldLT(FieldSignedInAt, v))
+}
+
+// SignedInAtLTE applies the LTE predicate on the "signed_in_at" field.
+func SignedInAtLTE(v time.Time) predicate.Session {
+	return predicate.Session(sql.FieldLTE(FieldSignedInAt, v))
 }
 
 // ReplacedByEQ applies the EQ predicate on the "replaced_by" field.

@@ -18,6 +18,10 @@ import (
 
 // region    ************************** generated!.gotpl **************************
 
+type CitationResolver interface {
+	Document(ctx context.Context, obj *cite.Citation) (*ent.Document, error)
+}
+
 // endregion ************************** generated!.gotpl **************************
 
 // region    ***************************** args.gotpl *****************************
@@ -47,6 +51,38 @@ func (ec *executionContext) _Citation_documentId(ctx context.Context, field grap
 }
 func (ec *executionContext) fieldContext_Citation_documentId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Citation", field, false, false, "ID")
+}
+
+func (ec *executionContext) _Citation_document(ctx context.Context, field graphql.CollectedField, obj *cite.Citation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Citation_document(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Citation().Document(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *ent.Document) graphql.Marshaler {
+			return ec.marshalODocument2ᚖcdsaᚗdevᚋcdsaᚋentᚐDocument(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Citation_document(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Citation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Document(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Citation_chunkId(ctx context.Context, field graphql.CollectedField, obj *cite.Citation) (ret graphql.Marshaler) {
@@ -609,32 +645,38 @@ func (ec *executionContext) _Citation(ctx context.Context, sel ast.SelectionSet,
 		case "documentId":
 			out.Values[i] = ec._Citation_documentId(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "document":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Citation_document(ctx, field, obj)
+				})
 		case "chunkId":
 			out.Values[i] = ec._Citation_chunkId(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "start":
 			out.Values[i] = ec._Citation_start(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "end":
 			out.Values[i] = ec._Citation_end(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "quote":
 			out.Values[i] = ec._Citation_quote(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "page":
 			out.Values[i] = ec._Citation_page(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
-				out.Invalids++
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -778,15 +820,11 @@ func (ec *executionContext) _SearchPayload(ctx context.Context, sel ast.Selectio
 
 // region    ***************************** type.gotpl *****************************
 
-func (ec *executionContext) marshalNCitation2cdsaᚗdevᚋcdsaᚋinternalᚋciteᚐCitation(ctx context.Context, sel ast.SelectionSet, v cite.Citation) graphql.Marshaler {
-	return ec._Citation(ctx, sel, &v)
-}
-
-func (ec *executionContext) marshalNCitation2ᚕcdsaᚗdevᚋcdsaᚋinternalᚋciteᚐCitationᚄ(ctx context.Context, sel ast.SelectionSet, v []cite.Citation) graphql.Marshaler {
+func (ec *executionContext) marshalNCitation2ᚕᚖcdsaᚗdevᚋcdsaᚋinternalᚋciteᚐCitationᚄ(ctx context.Context, sel ast.SelectionSet, v []*cite.Citation) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
-		return ec.marshalNCitation2cdsaᚗdevᚋcdsaᚋinternalᚋciteᚐCitation(ctx, sel, v[i])
+		return ec.marshalNCitation2ᚖcdsaᚗdevᚋcdsaᚋinternalᚋciteᚐCitation(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {
@@ -796,6 +834,14 @@ func (ec *executionContext) marshalNCitation2ᚕcdsaᚗdevᚋcdsaᚋinternalᚋc
 	}
 
 	return ret
+}
+
+func (ec *executionContext) marshalNCitation2ᚖcdsaᚗdevᚋcdsaᚋinternalᚋciteᚐCitation(ctx context.Context, sel ast.SelectionSet, v *cite.Citation) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Citation!")
+		return graphql.Null
+	}
+	return ec._Citation(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNSearchDocumentsInput2cdsaᚗdevᚋcdsaᚋgraphᚋmodelᚐSearchDocumentsInput(ctx context.Context, v any) (model.SearchDocumentsInput, error) {

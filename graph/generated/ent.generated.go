@@ -29,6 +29,9 @@ type AuditLogResolver interface {
 	IPAddress(ctx context.Context, obj *ent.AuditLog) (*string, error)
 	UserAgent(ctx context.Context, obj *ent.AuditLog) (*string, error)
 }
+type ChatMessageResolver interface {
+	Citations(ctx context.Context, obj *ent.ChatMessage) ([]*cite.Citation, error)
+}
 type ChatSessionResolver interface {
 	EventCursor(ctx context.Context, obj *ent.ChatSession) (eventcursor.Cursor, error)
 }
@@ -66,6 +69,13 @@ type UserResolver interface {
 	Permissions(ctx context.Context, obj *ent.User) ([]string, error)
 	HasPermission(ctx context.Context, obj *ent.User, resource string, action string) (bool, error)
 	HasRole(ctx context.Context, obj *ent.User, name string) (bool, error)
+}
+
+type DocumentWhereInputResolver interface {
+	TagsContain(ctx context.Context, obj *ent.DocumentWhereInput, data []string) error
+}
+type SessionWhereInputResolver interface {
+	Ended(ctx context.Context, obj *ent.SessionWhereInput, data *bool) error
 }
 
 // endregion ************************** generated!.gotpl **************************
@@ -3093,11 +3103,11 @@ func (ec *executionContext) _ChatMessage_citations(ctx context.Context, field gr
 			return ec.fieldContext_ChatMessage_citations(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Citations, nil
+			return ec.Resolvers.ChatMessage().Citations(ctx, obj)
 		},
 		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v []cite.Citation) graphql.Marshaler {
-			return ec.marshalNCitation2ᚕcdsaᚗdevᚋcdsaᚋinternalᚋciteᚐCitationᚄ(ctx, selections, v)
+		func(ctx context.Context, selections ast.SelectionSet, v []*cite.Citation) graphql.Marshaler {
+			return ec.marshalNCitation2ᚕᚖcdsaᚗdevᚋcdsaᚋinternalᚋciteᚐCitationᚄ(ctx, selections, v)
 		},
 		true,
 		true,
@@ -3107,8 +3117,8 @@ func (ec *executionContext) fieldContext_ChatMessage_citations(_ context.Context
 	fc = &graphql.FieldContext{
 		Object:     "ChatMessage",
 		Field:      field,
-		IsMethod:   false,
-		IsResolver: false,
+		IsMethod:   true,
+		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Citation(ctx, field)
 		},
@@ -10076,6 +10086,29 @@ func (ec *executionContext) _Session_familyId(ctx context.Context, field graphql
 }
 func (ec *executionContext) fieldContext_Session_familyId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Session", field, false, false, "ID")
+}
+
+func (ec *executionContext) _Session_signedInAt(ctx context.Context, field graphql.CollectedField, obj *ent.Session) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Session_signedInAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SignedInAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Session_signedInAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Session", field, false, false, "Time")
 }
 
 func (ec *executionContext) _Session_replacedBy(ctx context.Context, field graphql.CollectedField, obj *ent.Session) (ret graphql.Marshaler) {
@@ -18848,7 +18881,7 @@ func (ec *executionContext) unmarshalInputDocumentWhereInput(ctx context.Context
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"not", "and", "or", "id", "idNEQ", "idIn", "idNotIn", "idGT", "idGTE", "idLT", "idLTE", "createdAt", "createdAtNEQ", "createdAtIn", "createdAtNotIn", "createdAtGT", "createdAtGTE", "createdAtLT", "createdAtLTE", "updatedAt", "updatedAtNEQ", "updatedAtIn", "updatedAtNotIn", "updatedAtGT", "updatedAtGTE", "updatedAtLT", "updatedAtLTE", "title", "titleNEQ", "titleIn", "titleNotIn", "titleGT", "titleGTE", "titleLT", "titleLTE", "titleContains", "titleHasPrefix", "titleHasSuffix", "titleEqualFold", "titleContainsFold", "sourceType", "sourceTypeNEQ", "sourceTypeIn", "sourceTypeNotIn", "fileType", "fileTypeNEQ", "fileTypeIn", "fileTypeNotIn", "fileTypeGT", "fileTypeGTE", "fileTypeLT", "fileTypeLTE", "fileTypeContains", "fileTypeHasPrefix", "fileTypeHasSuffix", "fileTypeEqualFold", "fileTypeContainsFold", "isProcessed", "isProcessedNEQ", "isIndexed", "isIndexedNEQ", "uploadedBy", "uploadedByNEQ", "uploadedByIn", "uploadedByNotIn", "isPublic", "isPublicNEQ", "requiredPermission", "requiredPermissionNEQ", "requiredPermissionIn", "requiredPermissionNotIn", "requiredPermissionGT", "requiredPermissionGTE", "requiredPermissionLT", "requiredPermissionLTE", "requiredPermissionContains", "requiredPermissionHasPrefix", "requiredPermissionHasSuffix", "requiredPermissionIsNil", "requiredPermissionNotNil", "requiredPermissionEqualFold", "requiredPermissionContainsFold", "lastAccessed", "lastAccessedNEQ", "lastAccessedIn", "lastAccessedNotIn", "lastAccessedGT", "lastAccessedGTE", "lastAccessedLT", "lastAccessedLTE", "lastAccessedIsNil", "lastAccessedNotNil", "status", "statusNEQ", "statusIn", "statusNotIn", "sensitivity", "sensitivityNEQ", "sensitivityIn", "sensitivityNotIn", "language", "languageNEQ", "languageIn", "languageNotIn", "languageGT", "languageGTE", "languageLT", "languageLTE", "languageContains", "languageHasPrefix", "languageHasSuffix", "languageEqualFold", "languageContainsFold"}
+	fieldsInOrder := [...]string{"not", "and", "or", "id", "idNEQ", "idIn", "idNotIn", "idGT", "idGTE", "idLT", "idLTE", "createdAt", "createdAtNEQ", "createdAtIn", "createdAtNotIn", "createdAtGT", "createdAtGTE", "createdAtLT", "createdAtLTE", "updatedAt", "updatedAtNEQ", "updatedAtIn", "updatedAtNotIn", "updatedAtGT", "updatedAtGTE", "updatedAtLT", "updatedAtLTE", "title", "titleNEQ", "titleIn", "titleNotIn", "titleGT", "titleGTE", "titleLT", "titleLTE", "titleContains", "titleHasPrefix", "titleHasSuffix", "titleEqualFold", "titleContainsFold", "sourceType", "sourceTypeNEQ", "sourceTypeIn", "sourceTypeNotIn", "fileType", "fileTypeNEQ", "fileTypeIn", "fileTypeNotIn", "fileTypeGT", "fileTypeGTE", "fileTypeLT", "fileTypeLTE", "fileTypeContains", "fileTypeHasPrefix", "fileTypeHasSuffix", "fileTypeEqualFold", "fileTypeContainsFold", "isProcessed", "isProcessedNEQ", "isIndexed", "isIndexedNEQ", "uploadedBy", "uploadedByNEQ", "uploadedByIn", "uploadedByNotIn", "isPublic", "isPublicNEQ", "requiredPermission", "requiredPermissionNEQ", "requiredPermissionIn", "requiredPermissionNotIn", "requiredPermissionGT", "requiredPermissionGTE", "requiredPermissionLT", "requiredPermissionLTE", "requiredPermissionContains", "requiredPermissionHasPrefix", "requiredPermissionHasSuffix", "requiredPermissionIsNil", "requiredPermissionNotNil", "requiredPermissionEqualFold", "requiredPermissionContainsFold", "lastAccessed", "lastAccessedNEQ", "lastAccessedIn", "lastAccessedNotIn", "lastAccessedGT", "lastAccessedGTE", "lastAccessedLT", "lastAccessedLTE", "lastAccessedIsNil", "lastAccessedNotNil", "status", "statusNEQ", "statusIn", "statusNotIn", "sensitivity", "sensitivityNEQ", "sensitivityIn", "sensitivityNotIn", "language", "languageNEQ", "languageIn", "languageNotIn", "languageGT", "languageGTE", "languageLT", "languageLTE", "languageContains", "languageHasPrefix", "languageHasSuffix", "languageEqualFold", "languageContainsFold", "tagsContain"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -19646,6 +19679,15 @@ func (ec *executionContext) unmarshalInputDocumentWhereInput(ctx context.Context
 				return it, err
 			}
 			it.LanguageContainsFold = data
+		case "tagsContain":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("tagsContain"))
+			data, err := ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			if err = ec.Resolvers.DocumentWhereInput().TagsContain(ctx, &it, data); err != nil {
+				return it, err
+			}
 		}
 	}
 	return it, nil
@@ -23724,7 +23766,7 @@ func (ec *executionContext) unmarshalInputSessionWhereInput(ctx context.Context,
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"not", "and", "or", "id", "idNEQ", "idIn", "idNotIn", "idGT", "idGTE", "idLT", "idLTE", "createdAt", "createdAtNEQ", "createdAtIn", "createdAtNotIn", "createdAtGT", "createdAtGTE", "createdAtLT", "createdAtLTE", "userId", "userIdNEQ", "userIdIn", "userIdNotIn", "isActive", "isActiveNEQ", "expiresAt", "expiresAtNEQ", "expiresAtIn", "expiresAtNotIn", "expiresAtGT", "expiresAtGTE", "expiresAtLT", "expiresAtLTE", "lastActivity", "lastActivityNEQ", "lastActivityIn", "lastActivityNotIn", "lastActivityGT", "lastActivityGTE", "lastActivityLT", "lastActivityLTE", "lastActivityIsNil", "lastActivityNotNil", "kind", "kindNEQ", "kindIn", "kindNotIn", "familyId", "familyIdNEQ", "familyIdIn", "familyIdNotIn", "familyIdGT", "familyIdGTE", "familyIdLT", "familyIdLTE", "replacedBy", "replacedByNEQ", "replacedByIn", "replacedByNotIn", "replacedByGT", "replacedByGTE", "replacedByLT", "replacedByLTE", "replacedByIsNil", "replacedByNotNil", "mfaAt", "mfaAtNEQ", "mfaAtIn", "mfaAtNotIn", "mfaAtGT", "mfaAtGTE", "mfaAtLT", "mfaAtLTE", "mfaAtIsNil", "mfaAtNotNil", "revokedAt", "revokedAtNEQ", "revokedAtIn", "revokedAtNotIn", "revokedAtGT", "revokedAtGTE", "revokedAtLT", "revokedAtLTE", "revokedAtIsNil", "revokedAtNotNil"}
+	fieldsInOrder := [...]string{"not", "and", "or", "id", "idNEQ", "idIn", "idNotIn", "idGT", "idGTE", "idLT", "idLTE", "createdAt", "createdAtNEQ", "createdAtIn", "createdAtNotIn", "createdAtGT", "createdAtGTE", "createdAtLT", "createdAtLTE", "userId", "userIdNEQ", "userIdIn", "userIdNotIn", "isActive", "isActiveNEQ", "expiresAt", "expiresAtNEQ", "expiresAtIn", "expiresAtNotIn", "expiresAtGT", "expiresAtGTE", "expiresAtLT", "expiresAtLTE", "lastActivity", "lastActivityNEQ", "lastActivityIn", "lastActivityNotIn", "lastActivityGT", "lastActivityGTE", "lastActivityLT", "lastActivityLTE", "lastActivityIsNil", "lastActivityNotNil", "kind", "kindNEQ", "kindIn", "kindNotIn", "familyId", "familyIdNEQ", "familyIdIn", "familyIdNotIn", "familyIdGT", "familyIdGTE", "familyIdLT", "familyIdLTE", "replacedBy", "replacedByNEQ", "replacedByIn", "replacedByNotIn", "replacedByGT", "replacedByGTE", "replacedByLT", "replacedByLTE", "replacedByIsNil", "replacedByNotNil", "mfaAt", "mfaAtNEQ", "mfaAtIn", "mfaAtNotIn", "mfaAtGT", "mfaAtGTE", "mfaAtLT", "mfaAtLTE", "mfaAtIsNil", "mfaAtNotNil", "revokedAt", "revokedAtNEQ", "revokedAtIn", "revokedAtNotIn", "revokedAtGT", "revokedAtGTE", "revokedAtLT", "revokedAtLTE", "revokedAtIsNil", "revokedAtNotNil", "ended"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -24326,6 +24368,15 @@ func (ec *executionContext) unmarshalInputSessionWhereInput(ctx context.Context,
 				return it, err
 			}
 			it.RevokedAtNotNil = data
+		case "ended":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("ended"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			if err = ec.Resolvers.SessionWhereInput().Ended(ctx, &it, data); err != nil {
+				return it, err
+			}
 		}
 	}
 	return it, nil
@@ -28781,10 +28832,11 @@ func (ec *executionContext) _ChatMessage(ctx context.Context, sel ast.SelectionS
 					return ec._ChatMessage_children(ctx, field, obj)
 				})
 		case "citations":
-			out.Values[i] = ec._ChatMessage_citations(ctx, field, obj)
-			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
-			}
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ChatMessage_citations(ctx, field, obj)
+				})
 		case "toolCalls":
 			out.Values[i] = ec._ChatMessage_toolCalls(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -31192,6 +31244,11 @@ func (ec *executionContext) _Session(ctx context.Context, sel ast.SelectionSet, 
 				})
 		case "familyId":
 			out.Values[i] = ec._Session_familyId(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "signedInAt":
+			out.Values[i] = ec._Session_signedInAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}

@@ -27,7 +27,9 @@ type Config = graphql.Config[ResolverRoot, DirectiveRoot, ComplexityRoot]
 
 type ResolverRoot interface {
 	AuditLog() AuditLogResolver
+	ChatMessage() ChatMessageResolver
 	ChatSession() ChatSessionResolver
+	Citation() CitationResolver
 	ContextWindow() ContextWindowResolver
 	Document() DocumentResolver
 	DocumentChunk() DocumentChunkResolver
@@ -39,6 +41,8 @@ type ResolverRoot interface {
 	ToolApproval() ToolApprovalResolver
 	ToolExecution() ToolExecutionResolver
 	User() UserResolver
+	DocumentWhereInput() DocumentWhereInputResolver
+	SessionWhereInput() SessionWhereInputResolver
 }
 
 type DirectiveRoot struct {
@@ -237,6 +241,7 @@ type ComplexityRoot struct {
 
 	Citation struct {
 		ChunkID    func(childComplexity int) int
+		Document   func(childComplexity int) int
 		DocumentID func(childComplexity int) int
 		End        func(childComplexity int) int
 		Page       func(childComplexity int) int
@@ -351,12 +356,14 @@ type ComplexityRoot struct {
 	}
 
 	DocumentEvent struct {
-		At       func(childComplexity int) int
-		Cursor   func(childComplexity int) int
-		Document func(childComplexity int) int
-		Gap      func(childComplexity int) int
-		Progress func(childComplexity int) int
-		Status   func(childComplexity int) int
+		At         func(childComplexity int) int
+		Cursor     func(childComplexity int) int
+		Deleted    func(childComplexity int) int
+		Document   func(childComplexity int) int
+		DocumentID func(childComplexity int) int
+		Gap        func(childComplexity int) int
+		Progress   func(childComplexity int) int
+		Status     func(childComplexity int) int
 	}
 
 	EmbeddingModel struct {
@@ -719,6 +726,7 @@ type ComplexityRoot struct {
 		RevokeReason func(childComplexity int) int
 		RevokedAt    func(childComplexity int) int
 		Scopes       func(childComplexity int) int
+		SignedInAt   func(childComplexity int) int
 		User         func(childComplexity int) int
 		UserAgent    func(childComplexity int) int
 		UserID       func(childComplexity int) int
@@ -1811,6 +1819,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Citation.ChunkID(childComplexity), true
+	case "Citation.document":
+		if e.ComplexityRoot.Citation.Document == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Citation.Document(childComplexity), true
 	case "Citation.documentId":
 		if e.ComplexityRoot.Citation.DocumentID == nil {
 			break
@@ -2347,12 +2361,24 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.DocumentEvent.Cursor(childComplexity), true
+	case "DocumentEvent.deleted":
+		if e.ComplexityRoot.DocumentEvent.Deleted == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DocumentEvent.Deleted(childComplexity), true
 	case "DocumentEvent.document":
 		if e.ComplexityRoot.DocumentEvent.Document == nil {
 			break
 		}
 
 		return e.ComplexityRoot.DocumentEvent.Document(childComplexity), true
+	case "DocumentEvent.documentId":
+		if e.ComplexityRoot.DocumentEvent.DocumentID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.DocumentEvent.DocumentID(childComplexity), true
 	case "DocumentEvent.gap":
 		if e.ComplexityRoot.DocumentEvent.Gap == nil {
 			break
@@ -4276,6 +4302,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Session.Scopes(childComplexity), true
+	case "Session.signedInAt":
+		if e.ComplexityRoot.Session.SignedInAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Session.SignedInAt(childComplexity), true
 	case "Session.user":
 		if e.ComplexityRoot.Session.User == nil {
 			break
@@ -5759,14 +5791,22 @@ var sources = []*ast.Source{
 	{Name: "../schema/derived.graphql", Input: `extend type User {
   "resource:action, sorted; empty when the caller may not know."
   permissions: [String!]!
-  hasPermission(resource: String!, action: String!): Boolean!
-  hasRole(name: String!): Boolean!
+  "Whether the user holds a permission; false when the caller may not know."
+  hasPermission("What is accessed, such as chat or tools." resource: String!, "What is allowed, such as read or write." action: String!): Boolean!
+  "Whether the user holds a role; false when the caller may not know."
+  hasRole("The role's name." name: String!): Boolean!
 }
 
 extend type Session {
+  "Whether expiresAt has passed."
   isExpired: Boolean!
   "Whether it is the session of this request."
   isCurrent: Boolean!
+}
+
+extend input SessionWhereInput {
+  "Whether it has ended: signed out, revoked, replaced by a refresh, or expired."
+  ended: Boolean
 }
 
 extend type ChatSession {
@@ -5775,7 +5815,9 @@ extend type ChatSession {
 }
 
 extend type ChatMessage {
+  "Passages the answer rests on, in the order of the text."
   citations: [Citation!]!
+  "Calls the model asked for, as it asked: id, name and arguments."
   toolCalls: [Map!]!
 }
 
@@ -5787,40 +5829,61 @@ extend type ContextWindow {
 }
 
 extend type ToolExecution {
+  "The approval request; null when none was needed or it is hidden."
   approvalId: ID
+  "Whether it is AWAITING_APPROVAL or PENDING."
   isPending: Boolean!
+  "Whether it is RUNNING."
   isRunning: Boolean!
+  "Whether it has ended: COMPLETED, FAILED, REJECTED or CANCELLED."
   isComplete: Boolean!
 }
 
 extend type ToolApproval {
+  "Where the request stands, by the clock of this moment."
   state: ApprovalState!
+  "What was decided so far, oldest first."
   decisions: [ApprovalDecision!]!
+  "Whether decisions are still missing."
   isPending: Boolean!
+  "Whether it was not decided in time."
   isExpired: Boolean!
 }
 
+"Where an approval request stands."
 enum ApprovalState {
+  "Nobody has decided yet."
   PENDING
+  "Approved by some, not yet by as many as are needed."
   PARTIALLY_APPROVED
+  "Approved; the call may start until useBy."
   APPROVED
+  "Rejected by an approver."
   REJECTED
+  "Not decided, or not used, in time."
   EXPIRED
+  "Taken back by whoever asked."
   WITHDRAWN
+  "Used: the call has started."
   CONSUMED
 }
 
+"What one approver decided. It is never changed."
 type ApprovalDecision {
   "Who decided; null when hidden."
   approver: User
+  "True for an approval, false for a rejection."
   approved: Boolean!
+  "What the approver said; null when nothing."
   comment: String
+  "When it was decided."
   at: Time!
   "When the approver last gave a second factor."
   secondFactorAt: Time
 }
 
 extend type ToolCache {
+  "Whether the result is too old to be reused."
   isExpired: Boolean!
 }
 
@@ -5831,37 +5894,54 @@ extend type AuditLog {
   ipAddress: String
   "Client of the caller; null once erased."
   userAgent: String
+  "Whole days since the act."
   ageDays: Int!
+  "Whether the row must still be kept."
   shouldBeRetained: Boolean!
 }
 
 extend type Secret {
+  "Whether expiresAt has passed."
   isExpired: Boolean!
+  "Whether a new value is due."
   needsRotation: Boolean!
 }
 `, BuiltIn: false},
-	{Name: "../schema/document.graphql", Input: `input SearchDocumentsInput {
+	{Name: "../schema/document.graphql", Input: `"What to search for, and where."
+input SearchDocumentsInput {
+  "Words or a question."
   query: String!
   "1..100"
   limit: Int = 10
+  "By meaning, by words or by both."
   searchType: SearchType = HYBRID
+  "Only documents with one of these tags; all without."
   tags: [String!]
+  "Only these documents; all without."
   documentIds: [ID!]
+  "The conversation the hits are recorded with."
   sessionId: ID
 }
 
+"What a search found."
 type SearchPayload {
   "Groups the hits of this search."
   searchId: ID!
+  "The passages, best first."
   hits: [SearchHit!]!
   "Whether there is nothing more to find."
   exhausted: Boolean!
+  "Milliseconds it took."
   tookMs: Float!
 }
 
+"A passage that was found."
 type SearchHit {
+  "The record of the hit; rateSearchResult takes its id."
   result: SearchResult!
+  "The passage."
   chunk: DocumentChunk!
+  "The document of the passage."
   document: Document!
   "Relevance, 0..1."
   score: Float!
@@ -5879,134 +5959,459 @@ type SearchHit {
 
 "A passage an answer rests on. Offsets count Unicode code points of the document's text."
 type Citation {
+  "The document cited."
   documentId: ID!
+  "The document cited; null when it is gone or the caller may not see it."
+  document: Document
+  "The passage cited; null when unknown. It may be gone since."
   chunkId: ID
+  "Where the quote starts."
   start: Int!
+  "Where it ends, exclusive."
   end: Int!
   "The passage, word for word."
   quote: String!
+  "Page, from 1; null where the format has none."
   page: Int
 }
 
+extend input DocumentWhereInput {
+  "Only documents with all of these tags."
+  tagsContain: [String!]
+}
+
 extend type Document {
+  "Passages; 0 for who may not read the document."
   chunkCount: Int!
 }
 `, BuiltIn: false},
 	{Name: "../schema/ent.graphql", Input: `directive @goField(forceResolver: Boolean, name: String, omittable: Boolean) on FIELD_DEFINITION | INPUT_FIELD_DEFINITION
 directive @goModel(model: String, models: [String!], forceGenerate: Boolean) on OBJECT | INPUT_OBJECT | SCALAR | ENUM | INTERFACE | UNION
 """
-ActorKind is enum for the field actor_kind
+What kind of principal acted.
 """
 enum ActorKind @goModel(model: "cdsa.dev/cdsa/internal/enum.ActorKind") {
+  """
+  A person, or their program.
+  """
   USER
+  """
+  The assistant, for a person.
+  """
   AGENT
+  """
+  The server itself.
+  """
   SYSTEM
 }
 """
-AuditAction is enum for the field action
+What an audit row records, verb last.
 """
 enum AuditAction @goModel(model: "cdsa.dev/cdsa/internal/enum.AuditAction") {
+  """
+  Somebody signed in.
+  """
   LOGIN_SUCCEEDED
+  """
+  A sign-in was refused.
+  """
   LOGIN_FAILED
+  """
+  A session was ended by its user.
+  """
   LOGOUT
+  """
+  A refresh token was traded for new tokens.
+  """
   TOKEN_REFRESHED
+  """
+  A refresh token was used a second time; its family of sessions was ended.
+  """
   TOKEN_REUSE_DETECTED
+  """
+  Sessions were ended by their user or an administrator.
+  """
   SESSION_REVOKED
+  """
+  A password was changed.
+  """
   PASSWORD_CHANGED
+  """
+  A link to set a new password was asked for.
+  """
   PASSWORD_RESET_REQUESTED
+  """
+  A new password was set with a mailed link.
+  """
   PASSWORD_RESET_COMPLETED
+  """
+  An e-mail address was confirmed.
+  """
   EMAIL_VERIFIED
+  """
+  A second factor was set up.
+  """
   MFA_ENROLLED
+  """
+  A second factor was removed.
+  """
   MFA_REMOVED
+  """
+  A wrong second factor was given.
+  """
   MFA_CHALLENGE_FAILED
+  """
+  A fresh second factor was given in a session.
+  """
   STEP_UP_COMPLETED
+  """
+  Sign-ins to an account were paused after failures.
+  """
   ACCOUNT_LOCKED
+  """
+  Such a pause was lifted.
+  """
   ACCOUNT_UNLOCKED
+  """
+  Something was refused for lack of a right.
+  """
   PERMISSION_DENIED
+  """
+  A superuser went past a missing permission.
+  """
   SUPERUSER_BYPASS_USED
+  """
+  An approval was replaced in an emergency.
+  """
   BREAK_GLASS_USED
+  """
+  An account was opened.
+  """
   USER_CREATED
+  """
+  An account was changed.
+  """
   USER_UPDATED
+  """
+  An account was deactivated.
+  """
   USER_DEACTIVATED
+  """
+  An account was reactivated.
+  """
   USER_REACTIVATED
+  """
+  An account was removed.
+  """
   USER_DELETED
+  """
+  A role was made.
+  """
   ROLE_CREATED
+  """
+  A role was renamed or described.
+  """
   ROLE_UPDATED
+  """
+  A role was deleted.
+  """
   ROLE_DELETED
+  """
+  A role was given to a user.
+  """
   ROLE_ASSIGNED
+  """
+  A role was taken from a user.
+  """
   ROLE_UNASSIGNED
+  """
+  Permissions were added to a role.
+  """
   PERMISSION_GRANTED
+  """
+  Permissions were taken from a role.
+  """
   PERMISSION_REVOKED
+  """
+  A conversation was started.
+  """
   CHAT_SESSION_CREATED
+  """
+  A conversation's settings were changed.
+  """
   CHAT_SESSION_UPDATED
+  """
+  A conversation was deleted.
+  """
   CHAT_SESSION_DELETED
+  """
+  A message was sent.
+  """
   CHAT_MESSAGE_SENT
+  """
+  An answer being written was stopped.
+  """
   CHAT_GENERATION_CANCELLED
+  """
+  A conversation was exported.
+  """
   CHAT_EXPORTED
+  """
+  Somebody opened another's conversation.
+  """
   CHAT_ACCESSED_BY_OTHER
+  """
+  A tool was added.
+  """
   TOOL_CREATED
+  """
+  A tool was changed.
+  """
   TOOL_UPDATED
+  """
+  A tool was disabled.
+  """
   TOOL_DEACTIVATED
+  """
+  A tool call was asked for.
+  """
   TOOL_EXECUTION_REQUESTED
+  """
+  A tool call was refused.
+  """
   TOOL_EXECUTION_BLOCKED
+  """
+  A tool call began to run.
+  """
   TOOL_EXECUTION_STARTED
+  """
+  A tool call ended with a result.
+  """
   TOOL_EXECUTION_COMPLETED
+  """
+  A tool call ended with an error.
+  """
   TOOL_EXECUTION_FAILED
+  """
+  A tool call was stopped.
+  """
   TOOL_EXECUTION_CANCELLED
+  """
+  Kept results of tools were dropped.
+  """
   TOOL_CACHE_INVALIDATED
+  """
+  An approval was asked for.
+  """
   APPROVAL_REQUESTED
+  """
+  An approver decided.
+  """
   APPROVAL_DECISION_RECORDED
+  """
+  A request had all approvals it needs.
+  """
   APPROVAL_GRANTED
+  """
+  A request was rejected.
+  """
   APPROVAL_REJECTED
+  """
+  A request was not decided, or a grant not used, in time.
+  """
   APPROVAL_EXPIRED
+  """
+  A request was taken back.
+  """
   APPROVAL_WITHDRAWN
+  """
+  A request was passed on to others.
+  """
   APPROVAL_ESCALATED
+  """
+  An approved call started.
+  """
   APPROVAL_CONSUMED
+  """
+  A secret was stored.
+  """
   SECRET_CREATED
+  """
+  A secret's description was changed.
+  """
   SECRET_UPDATED
+  """
+  A secret's value was shown.
+  """
   SECRET_READ
+  """
+  A secret was given to a tool.
+  """
   SECRET_USED
+  """
+  Access to a secret was refused.
+  """
   SECRET_ACCESS_DENIED
+  """
+  The rotation of a secret began.
+  """
   SECRET_ROTATION_STARTED
+  """
+  A secret got a new value.
+  """
   SECRET_ROTATED
+  """
+  The rotation of a secret failed.
+  """
   SECRET_ROTATION_FAILED
+  """
+  An earlier value of a secret was restored.
+  """
   SECRET_VERSION_RESTORED
+  """
+  A value of a secret was destroyed.
+  """
   SECRET_VERSION_DESTROYED
+  """
+  A secret was deleted.
+  """
   SECRET_DELETED
+  """
+  A key that encrypts secrets was replaced.
+  """
   ENCRYPTION_KEY_ROTATED
+  """
+  A document was stored.
+  """
   DOCUMENT_UPLOADED
+  """
+  A document was changed.
+  """
   DOCUMENT_UPDATED
+  """
+  A document's text was read.
+  """
   DOCUMENT_READ
+  """
+  A document's bytes were downloaded.
+  """
   DOCUMENT_DOWNLOADED
+  """
+  A document was deleted.
+  """
   DOCUMENT_DELETED
+  """
+  Who may read a document was changed.
+  """
   DOCUMENT_ACCESS_CHANGED
+  """
+  A document was indexed.
+  """
   DOCUMENT_PROCESSED
+  """
+  A document could not be indexed.
+  """
   DOCUMENT_PROCESSING_FAILED
+  """
+  Documents were searched.
+  """
   DOCUMENT_SEARCHED
+  """
+  Somebody said whether a hit helped.
+  """
   SEARCH_FEEDBACK_RECORDED
+  """
+  Another embedding model was chosen or added.
+  """
   EMBEDDING_MODEL_CHANGED
+  """
+  The audit log was read.
+  """
   AUDIT_LOG_VIEWED
+  """
+  The audit log was exported.
+  """
   AUDIT_LOG_EXPORTED
+  """
+  The audit log's integrity was checked.
+  """
   AUDIT_CHAIN_VERIFIED
+  """
+  How long audit rows are kept was changed.
+  """
   AUDIT_RETENTION_CHANGED
+  """
+  Expired audit rows were removed.
+  """
   AUDIT_RECORDS_PURGED
+  """
+  Rows were held for legal reasons.
+  """
   LEGAL_HOLD_PLACED
+  """
+  Such a hold was released.
+  """
   LEGAL_HOLD_RELEASED
+  """
+  A person's data was exported.
+  """
   DATA_SUBJECT_EXPORTED
+  """
+  A person's data was erased.
+  """
   DATA_SUBJECT_ERASED
+  """
+  The server's configuration was changed.
+  """
   SYSTEM_CONFIG_CHANGED
+  """
+  Audit rows could not be passed on.
+  """
   AUDIT_SINK_FAILED
+  """
+  Somebody asked for more than a limit allows.
+  """
   RATE_LIMIT_EXCEEDED
+  """
+  Somebody asked whether a user may read an object.
+  """
   ACCESS_SIMULATED
+  """
+  A token for programs was made.
+  """
   API_TOKEN_CREATED
+  """
+  The link that confirms an e-mail address was asked for again.
+  """
   EMAIL_VERIFICATION_REQUESTED
+  """
+  An invitation was taken back.
+  """
   INVITATION_REVOKED
+  """
+  The set-up of a second factor began.
+  """
   MFA_ENROLLMENT_STARTED
+  """
+  An OpenID Connect identity was linked to an account.
+  """
   OIDC_LINKED
+  """
+  A recovery code was used in place of a second factor.
+  """
   RECOVERY_CODE_USED
+  """
+  Somebody was invited to register.
+  """
   USER_INVITED
+  """
+  The key that signs access tokens was replaced.
+  """
   SIGNING_KEY_ROTATED
 }
+"""
+Records one act. Rows are never changed.
+"""
 type AuditLog implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -6025,15 +6430,15 @@ type AuditLog implements Node {
   """
   action: AuditAction!
   """
-  Type of what it was done to.
+  Type of what it was done to; empty when it was done to nothing in particular.
   """
   resourceType: String!
   """
-  What it was done to.
+  What it was done to; null when it was done to nothing in particular.
   """
   resourceId: ID
   """
-  Login or chat session, as the action has it.
+  Login or chat session, as the action has it; null where there is none.
   """
   sessionId: ID
   """
@@ -6049,11 +6454,11 @@ type AuditLog implements Node {
   """
   success: Boolean!
   """
-  Why it was not done.
+  Why it was not done, as a code or a sentence; null when it was.
   """
   errorMessage: String
   """
-  The tool call it belongs to.
+  The tool call it belongs to; null for acts outside of tool calls.
   """
   toolExecutionId: ID
   """
@@ -6065,7 +6470,7 @@ type AuditLog implements Node {
   """
   retentionDays: Int!
   """
-  The request it happened in.
+  The request it happened in; empty for background work.
   """
   requestId: String!
   """
@@ -6128,6 +6533,9 @@ input AuditLogOrder {
 Properties by which AuditLog connections can be ordered.
 """
 enum AuditLogOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
 }
 """
@@ -6272,6 +6680,9 @@ input AuditLogWhereInput {
   actorKindIn: [ActorKind!]
   actorKindNotIn: [ActorKind!]
 }
+"""
+One message of a conversation.
+"""
 type ChatMessage implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -6294,11 +6705,11 @@ type ChatMessage implements Node {
   """
   userId: ID
   """
-  The tool call a TOOL message reports.
+  The tool call a TOOL message reports; null for others.
   """
   toolExecutionId: ID
   """
-  The message this one answers, reports to or replaces.
+  The message this one answers, reports to or replaces; null for one that begins.
   """
   parentId: ID
   """
@@ -6310,7 +6721,7 @@ type ChatMessage implements Node {
   """
   status: MessageStatus!
   """
-  The text.
+  The text; empty while an answer has none yet.
   """
   content: String!
   """
@@ -6318,7 +6729,7 @@ type ChatMessage implements Node {
   """
   tokens: Int!
   """
-  The model that wrote the message.
+  The model that wrote the message; empty for messages of people and tools.
   """
   model: String!
   """
@@ -6326,7 +6737,7 @@ type ChatMessage implements Node {
   """
   metadata: Map
   """
-  Why the model stopped: stop, length, tool_limit, step_limit or cancelled.
+  Why the model stopped: stop, length, tool_limit, step_limit or cancelled; null for what no model wrote and until it stops.
   """
   finishReason: String
   """
@@ -6342,7 +6753,7 @@ type ChatMessage implements Node {
   """
   isPinned: Boolean!
   """
-  Why the answer failed, as a code.
+  Why the answer failed, as a code; null unless it failed.
   """
   errorCode: String
   """
@@ -6365,6 +6776,9 @@ type ChatMessage implements Node {
   The message this one belongs to.
   """
   parent: ChatMessage
+  """
+  Messages that answer, report to or replace this one.
+  """
   children(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -6444,7 +6858,13 @@ input ChatMessageOrder {
 Properties by which ChatMessage connections can be ordered.
 """
 enum ChatMessageOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
 }
 """
@@ -6569,6 +6989,9 @@ input ChatMessageWhereInput {
   isPinned: Boolean
   isPinnedNEQ: Boolean
 }
+"""
+A conversation.
+"""
 type ChatSession implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -6587,7 +7010,7 @@ type ChatSession implements Node {
   """
   userId: ID!
   """
-  Title as shown in lists.
+  Title as shown in lists; empty when none was given.
   """
   title: String!
   """
@@ -6607,11 +7030,11 @@ type ChatSession implements Node {
   """
   isActive: Boolean!
   """
-  When the last message was added.
+  When the last message was added; null before the first.
   """
   lastMessageAt: Time
   """
-  Instructions given to the model; shown to the owner only.
+  Instructions given to the model; empty for none, null for others than the owner.
   """
   systemPrompt: String @selfOr(permission: "-")
   """
@@ -6619,7 +7042,7 @@ type ChatSession implements Node {
   """
   sensitivity: Sensitivity!
   """
-  When the conversation was archived.
+  When the conversation was archived; null while it is not.
   """
   archivedAt: Time
   """
@@ -6630,6 +7053,9 @@ type ChatSession implements Node {
   Whose conversation it is.
   """
   user: User
+  """
+  Messages, oldest first.
+  """
   messages(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -6665,6 +7091,9 @@ type ChatSession implements Node {
   What of the conversation the model was given last.
   """
   contextWindow: ContextWindow
+  """
+  Tool calls made in the conversation.
+  """
   toolExecutions(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -6696,6 +7125,9 @@ type ChatSession implements Node {
     """
     where: ToolExecutionWhereInput
   ): ToolExecutionConnection!
+  """
+  Hits of searches made in the conversation.
+  """
   searchResults(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -6731,6 +7163,9 @@ type ChatSession implements Node {
   The conversation this one was forked from.
   """
   origin: ChatSession
+  """
+  Conversations forked from this one.
+  """
   forks(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -6810,9 +7245,21 @@ input ChatSessionOrder {
 Properties by which ChatSession connections can be ordered.
 """
 enum ChatSessionOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By title.
+  """
   TITLE
+  """
+  By lastMessageAt.
+  """
   LAST_MESSAGE_AT
 }
 """
@@ -6966,14 +7413,29 @@ input ChatSessionWhereInput {
   forkedFromNotNil: Boolean
 }
 """
-ContextStrategy is enum for the field strategy
+How a conversation is fitted into the model's window.
 """
 enum ContextStrategy @goModel(model: "cdsa.dev/cdsa/internal/enum.ContextStrategy") {
+  """
+  Drops the oldest messages; keeps pinned ones and instructions.
+  """
   SLIDING_WINDOW
+  """
+  Puts a summary in place of the oldest messages.
+  """
   SUMMARIZE
+  """
+  Clears old results of tools first.
+  """
   PRUNE_TOOL_OUTPUT
+  """
+  Prunes, then summarises, then drops.
+  """
   HYBRID
 }
+"""
+What of a conversation the model was given last.
+"""
 type ContextWindow implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -7008,7 +7470,7 @@ type ContextWindow implements Node {
   """
   strategy: ContextStrategy!
   """
-  Summary standing for the oldest messages.
+  Summary standing for the oldest messages; empty when there is none.
   """
   summary: String!
   """
@@ -7071,7 +7533,13 @@ input ContextWindowOrder {
 Properties by which ContextWindow connections can be ordered.
 """
 enum ContextWindowOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
 }
 """
@@ -7165,6 +7633,9 @@ input ContextWindowWhereInput {
   summaryUntilMessageIdIsNil: Boolean
   summaryUntilMessageIdNotNil: Boolean
 }
+"""
+A source the assistant answers from.
+"""
 type Document implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -7183,7 +7654,7 @@ type Document implements Node {
   """
   title: String!
   """
-  File name or address it came from.
+  File name or address it came from; empty when unknown.
   """
   source: String!
   """
@@ -7191,7 +7662,7 @@ type Document implements Node {
   """
   sourceType: DocumentSourceType!
   """
-  Extracted text; citation offsets count its Unicode code points.
+  Extracted text; citation offsets count its Unicode code points. Null until it is extracted.
   """
   content: String @readersOnly
   """
@@ -7207,7 +7678,7 @@ type Document implements Node {
   """
   tags: [String!]!
   """
-  Media type.
+  Media type; empty when unknown.
   """
   fileType: String!
   """
@@ -7223,7 +7694,7 @@ type Document implements Node {
   """
   isIndexed: Boolean!
   """
-  Why it cannot be searched, as a sentence.
+  Why it cannot be searched, as a sentence; null unless it FAILED.
   """
   processingError: String
   """
@@ -7239,7 +7710,7 @@ type Document implements Node {
   """
   requiredPermission: String
   """
-  When it was last read, at most one write a minute.
+  When it was last read, to the minute; null when it never was.
   """
   lastAccessed: Time
   """
@@ -7251,11 +7722,11 @@ type Document implements Node {
   """
   sensitivity: Sensitivity!
   """
-  ISO 639-1 code, empty when unknown.
+  ISO 639-1 code; empty when unknown.
   """
   language: String!
   """
-  Pages, where the format has them.
+  Pages; null where the format has none.
   """
   pageCount: Int
   """
@@ -7266,6 +7737,9 @@ type Document implements Node {
   Who uploaded it.
   """
   uploader: User
+  """
+  Passages, in order.
+  """
   chunks(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -7298,6 +7772,9 @@ type Document implements Node {
     where: DocumentChunkWhereInput
   ): DocumentChunkConnection!
 }
+"""
+A passage of a document with its embedding.
+"""
 type DocumentChunk implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -7360,7 +7837,7 @@ type DocumentChunk implements Node {
   """
   heading: String
   """
-  ISO 639-1 code, empty when unknown.
+  ISO 639-1 code; empty when unknown.
   """
   language: String!
   """
@@ -7387,6 +7864,9 @@ type DocumentChunk implements Node {
   The model of the embedding.
   """
   embeddingModel: EmbeddingModel
+  """
+  Searches that found the passage.
+  """
   searchResults(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -7466,7 +7946,13 @@ input DocumentChunkOrder {
 Properties by which DocumentChunk connections can be ordered.
 """
 enum DocumentChunkOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By chunkIndex.
+  """
   CHUNK_INDEX
 }
 """
@@ -7629,30 +8115,75 @@ input DocumentOrder {
 Properties by which Document connections can be ordered.
 """
 enum DocumentOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By title.
+  """
   TITLE
 }
 """
-DocumentSourceType is enum for the field source_type
+Where a document came from.
 """
 enum DocumentSourceType @goModel(model: "cdsa.dev/cdsa/internal/enum.DocumentSourceType") {
+  """
+  A file that was uploaded.
+  """
   UPLOAD
+  """
+  A page of the web.
+  """
   WEB
+  """
+  A connected system.
+  """
   CONNECTOR
+  """
+  A text in a call of the API.
+  """
   API
+  """
+  A file sent with a message.
+  """
   CHAT_ATTACHMENT
+  """
+  The result of a tool.
+  """
   TOOL_OUTPUT
 }
 """
-DocumentStatus is enum for the field status
+How far a document has been processed.
 """
 enum DocumentStatus @goModel(model: "cdsa.dev/cdsa/internal/enum.DocumentStatus") {
+  """
+  Stored; waits for a worker.
+  """
   UPLOADED
+  """
+  Its text is being read.
+  """
   EXTRACTING
+  """
+  Its text is being split into passages.
+  """
   CHUNKING
+  """
+  Its passages are being given vectors.
+  """
   EMBEDDING
+  """
+  It can be searched.
+  """
   INDEXED
+  """
+  It cannot be searched; processingError says why.
+  """
   FAILED
 }
 """
@@ -7819,6 +8350,9 @@ input DocumentWhereInput {
   languageEqualFold: String
   languageContainsFold: String
 }
+"""
+How texts become vectors.
+"""
 type EmbeddingModel implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -7872,6 +8406,9 @@ type EmbeddingModel implements Node {
   Moving average, in milliseconds.
   """
   avgLatencyMs: Float
+  """
+  Passages embedded with it.
+  """
   chunks(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -7951,8 +8488,17 @@ input EmbeddingModelOrder {
 Properties by which EmbeddingModel connections can be ordered.
 """
 enum EmbeddingModelOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By name.
+  """
   NAME
 }
 """
@@ -8069,29 +8615,62 @@ input EmbeddingModelWhereInput {
   isDefaultNEQ: Boolean
 }
 """
-EmbeddingProvider is enum for the field provider
+What computes embeddings.
 """
 enum EmbeddingProvider @goModel(model: "cdsa.dev/cdsa/internal/enum.EmbeddingProvider") {
+  """
+  The server itself, offline.
+  """
   LOCAL
+  """
+  Any server that speaks the OpenAI API.
+  """
   OPENAI
 }
 """
-MessageRole is enum for the field role
+Who wrote a chat message.
 """
 enum MessageRole @goModel(model: "cdsa.dev/cdsa/internal/enum.MessageRole") {
+  """
+  The person.
+  """
   USER
+  """
+  The model.
+  """
   ASSISTANT
+  """
+  The server, as instructions to the model.
+  """
   SYSTEM
+  """
+  A tool: the result of a call the model asked for.
+  """
   TOOL
 }
 """
-MessageStatus is enum for the field status
+How far a chat message has come.
 """
 enum MessageStatus @goModel(model: "cdsa.dev/cdsa/internal/enum.MessageStatus") {
+  """
+  Stored; no worker has begun.
+  """
   PENDING
+  """
+  Being written, or waiting for a tool call.
+  """
   STREAMING
+  """
+  Whole.
+  """
   COMPLETED
+  """
+  Ended by an error; errorCode says which.
+  """
   FAILED
+  """
+  Stopped before it was whole; what was written stays.
+  """
   CANCELLED
 }
 """
@@ -8139,6 +8718,9 @@ type PageInfo {
   """
   endCursor: Cursor
 }
+"""
+Allows one action on one kind of resource.
+"""
 type Permission implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -8153,7 +8735,7 @@ type Permission implements Node {
   """
   name: String!
   """
-  What it allows.
+  What it allows; may be empty.
   """
   description: String!
   """
@@ -8216,7 +8798,13 @@ input PermissionOrder {
 Properties by which Permission connections can be ordered.
 """
 enum PermissionOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By name.
+  """
   NAME
 }
 """
@@ -8299,14 +8887,29 @@ input PermissionWhereInput {
   actionContainsFold: String
 }
 """
-RiskLevel is enum for the field risk_level
+How much harm a call of a tool can do, rising.
 """
 enum RiskLevel @goModel(model: "cdsa.dev/cdsa/internal/enum.RiskLevel") {
+  """
+  The permission is enough.
+  """
   LOW
+  """
+  The permission is enough, until the conversation is CONFIDENTIAL and the tool reaches out: then as HIGH.
+  """
   MEDIUM
+  """
+  Another person must approve.
+  """
   HIGH
+  """
+  Two people must approve, one of them holding approvals:decide_elevated; a justification is needed.
+  """
   CRITICAL
 }
+"""
+A named set of permissions.
+"""
 type Role implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -8325,13 +8928,16 @@ type Role implements Node {
   """
   name: String!
   """
-  What holders of the role do.
+  What holders of the role do; may be empty.
   """
   description: String!
   """
   Seeded roles cannot be deleted or renamed.
   """
   isSystem: Boolean!
+  """
+  Users who hold the role.
+  """
   users(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -8415,8 +9021,17 @@ input RoleOrder {
 Properties by which Role connections can be ordered.
 """
 enum RoleOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By name.
+  """
   NAME
 }
 """
@@ -8482,6 +9097,9 @@ input RoleWhereInput {
   isSystem: Boolean
   isSystemNEQ: Boolean
 }
+"""
+One hit of one search.
+"""
 type SearchResult implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -8524,7 +9142,7 @@ type SearchResult implements Node {
   """
   filtersApplied: Map
   """
-  The searcher's verdict.
+  The searcher's verdict; null until given.
   """
   wasHelpful: Boolean
   """
@@ -8603,8 +9221,17 @@ input SearchResultOrder {
 Properties by which SearchResult connections can be ordered.
 """
 enum SearchResultOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By relevanceScore.
+  """
   RELEVANCE_SCORE
+  """
+  By rank.
+  """
   RANK
 }
 """
@@ -8722,13 +9349,25 @@ input SearchResultWhereInput {
   documentIdLTE: ID
 }
 """
-SearchType is enum for the field search_type
+How a search ranks.
 """
 enum SearchType @goModel(model: "cdsa.dev/cdsa/internal/enum.SearchType") {
+  """
+  By meaning: distance of vectors.
+  """
   SEMANTIC
+  """
+  By words.
+  """
   KEYWORD
+  """
+  By both, joined by reciprocal rank fusion.
+  """
   HYBRID
 }
+"""
+A credential that tools use without its being shown.
+"""
 type Secret implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -8747,11 +9386,11 @@ type Secret implements Node {
   """
   name: String!
   """
-  Name as shown to people.
+  Name as shown to people; may be empty.
   """
   displayName: String!
   """
-  What it is for.
+  What it is for; may be empty.
   """
   description: String!
   """
@@ -8834,6 +9473,9 @@ type Secret implements Node {
   Who owns it.
   """
   owner: User
+  """
+  Versions, oldest first.
+  """
   versions(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -8865,6 +9507,9 @@ type Secret implements Node {
     """
     where: SecretVersionWhereInput
   ): SecretVersionConnection!
+  """
+  Who used it, when and how.
+  """
   accessLogs(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -8897,6 +9542,9 @@ type Secret implements Node {
     where: SecretAccessLogWhereInput
   ): SecretAccessLogConnection!
 }
+"""
+Records one use of a secret, or one attempt. Rows are never changed.
+"""
 type SecretAccessLog implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -8947,7 +9595,7 @@ type SecretAccessLog implements Node {
   """
   toolExecutionId: ID
   """
-  Why, as stated.
+  Why, as stated; empty when nothing was.
   """
   reason: String!
   """
@@ -9014,7 +9662,13 @@ input SecretAccessLogOrder {
 Properties by which SecretAccessLog connections can be ordered.
 """
 enum SecretAccessLogOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By accessedAt.
+  """
   ACCESSED_AT
 }
 """
@@ -9117,15 +9771,36 @@ input SecretAccessLogWhereInput {
   toolExecutionIdNotNil: Boolean
 }
 """
-SecretAccessType is enum for the field access_type
+What was done with a secret.
 """
 enum SecretAccessType @goModel(model: "cdsa.dev/cdsa/internal/enum.SecretAccessType") {
+  """
+  The value was shown.
+  """
   READ
+  """
+  The value was given to a tool, not shown.
+  """
   USE
+  """
+  A value was stored.
+  """
   WRITE
+  """
+  A new value took the place of the old.
+  """
   ROTATE
+  """
+  An earlier value was restored.
+  """
   RESTORE
+  """
+  The secret was deleted.
+  """
   DELETE
+  """
+  A value was destroyed.
+  """
   DESTROY
 }
 """
@@ -9175,35 +9850,92 @@ input SecretOrder {
 Properties by which Secret connections can be ordered.
 """
 enum SecretOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By name.
+  """
   NAME
+  """
+  By nextRotation.
+  """
   NEXT_ROTATION
+  """
+  By expiresAt.
+  """
   EXPIRES_AT
 }
 """
-SecretRotationState is enum for the field rotation_state
+The step a rotation has reached.
 """
 enum SecretRotationState @goModel(model: "cdsa.dev/cdsa/internal/enum.SecretRotationState") {
+  """
+  No rotation is under way.
+  """
   IDLE
+  """
+  A new value is being made.
+  """
   CREATE
+  """
+  The new value is being set where it is used.
+  """
   SET
+  """
+  The new value is being tried.
+  """
   TEST
+  """
+  The new value is becoming the current one.
+  """
   FINISH
+  """
+  The last rotation failed; the current value stays.
+  """
   FAILED
 }
 """
-SecretType is enum for the field secret_type
+What a secret is.
 """
 enum SecretType @goModel(model: "cdsa.dev/cdsa/internal/enum.SecretType") {
+  """
+  A key of a service.
+  """
   API_KEY
+  """
+  A password.
+  """
   PASSWORD
+  """
+  What opens a database.
+  """
   DATABASE_CREDENTIAL
+  """
+  A client or token of OAuth.
+  """
   OAUTH_CREDENTIAL
+  """
+  A private SSH key.
+  """
   SSH_KEY
+  """
+  A certificate with its private key.
+  """
   CERTIFICATE
+  """
+  Anything else.
+  """
   GENERIC
 }
+"""
+One value a secret has had.
+"""
 type SecretVersion implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -9226,7 +9958,7 @@ type SecretVersion implements Node {
   """
   createdBy: ID
   """
-  Why the version was made.
+  Why the version was made; may be empty.
   """
   rotationReason: String!
   """
@@ -9293,17 +10025,38 @@ input SecretVersionOrder {
 Properties by which SecretVersion connections can be ordered.
 """
 enum SecretVersionOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By versionNumber.
+  """
   VERSION_NUMBER
 }
 """
-SecretVersionStage is enum for the field stage
+Where a version stands in its life.
 """
 enum SecretVersionStage @goModel(model: "cdsa.dev/cdsa/internal/enum.SecretVersionStage") {
+  """
+  Made, not yet in use.
+  """
   PENDING
+  """
+  In use.
+  """
   CURRENT
+  """
+  The one in use before; may be restored.
+  """
   PREVIOUS
+  """
+  Older than the previous one.
+  """
   DEPRECATED
+  """
+  Its value is gone for good.
+  """
   DESTROYED
 }
 """
@@ -9559,14 +10312,29 @@ input SecretWhereInput {
   currentVersionLTE: Int
 }
 """
-Sensitivity is enum for the field sensitivity
+How confidential data is, rising.
 """
 enum Sensitivity @goModel(model: "cdsa.dev/cdsa/internal/enum.Sensitivity") {
+  """
+  For anyone.
+  """
   PUBLIC
+  """
+  For the organisation.
+  """
   INTERNAL
+  """
+  For some within the organisation.
+  """
   CONFIDENTIAL
+  """
+  For few; the highest.
+  """
   RESTRICTED
 }
+"""
+A login session or an API token.
+"""
 type Session implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -9597,7 +10365,7 @@ type Session implements Node {
   """
   expiresAt: Time!
   """
-  Last use, at most one write a minute.
+  Last use, to the minute.
   """
   lastActivity: Time
   """
@@ -9605,7 +10373,7 @@ type Session implements Node {
   """
   kind: SessionKind!
   """
-  Name of an API token.
+  Name of an API token; null for an interactive session.
   """
   name: String
   """
@@ -9617,19 +10385,23 @@ type Session implements Node {
   """
   familyId: ID!
   """
-  The session that a refresh put in its place.
+  When the user signed in; refreshes keep it, while id and createdAt are new each time. Of an API token: when it was made.
+  """
+  signedInAt: Time!
+  """
+  The session that a refresh put in its place; null for one that was not refreshed.
   """
   replacedBy: ID
   """
-  When a second factor was last given in this session.
+  When a second factor was last given in this session; null when none was.
   """
   mfaAt: Time
   """
-  When the session was revoked.
+  When the session was revoked; null when it was not.
   """
   revokedAt: Time
   """
-  Why the session was revoked.
+  Why the session was revoked; null when it was not.
   """
   revokeReason: String
   """
@@ -9668,10 +10440,16 @@ type SessionEdge {
   cursor: Cursor!
 }
 """
-SessionKind is enum for the field kind
+How a login session is used.
 """
 enum SessionKind @goModel(model: "cdsa.dev/cdsa/internal/enum.SessionKind") {
+  """
+  A person who signed in; refreshed from time to time.
+  """
   INTERACTIVE
+  """
+  A token for programs; never refreshed.
+  """
   API_TOKEN
 }
 """
@@ -9691,7 +10469,13 @@ input SessionOrder {
 Properties by which Session connections can be ordered.
 """
 enum SessionOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By expiresAt.
+  """
   EXPIRES_AT
 }
 """
@@ -9818,6 +10602,9 @@ input SessionWhereInput {
   revokedAtIsNil: Boolean
   revokedAtNotNil: Boolean
 }
+"""
+One measurement of performance or health.
+"""
 type SystemMetric implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -9840,7 +10627,7 @@ type SystemMetric implements Node {
   """
   metricUnit: String!
   """
-  The part of the system measured.
+  The part of the system measured; empty for all of it.
   """
   component: String!
   """
@@ -9895,6 +10682,9 @@ input SystemMetricOrder {
 Properties by which SystemMetric connections can be ordered.
 """
 enum SystemMetricOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
 }
 """
@@ -9987,6 +10777,9 @@ input SystemMetricWhereInput {
   componentEqualFold: String
   componentContainsFold: String
 }
+"""
+Something the assistant or a person can call.
+"""
 type Tool implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -10009,7 +10802,7 @@ type Tool implements Node {
   """
   displayName: String!
   """
-  What it does, as told to the model.
+  What it does, as told to the model; may be empty.
   """
   description: String!
   """
@@ -10068,6 +10861,9 @@ type Tool implements Node {
   How long a result may be reused, in seconds; 0 never.
   """
   cacheTtlSeconds: Int!
+  """
+  Calls of the tool.
+  """
   executions(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -10099,6 +10895,9 @@ type Tool implements Node {
     """
     where: ToolExecutionWhereInput
   ): ToolExecutionConnection!
+  """
+  Results kept for reuse.
+  """
   cacheEntries(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -10130,6 +10929,9 @@ type Tool implements Node {
     """
     where: ToolCacheWhereInput
   ): ToolCacheConnection!
+  """
+  Uses of secrets by the tool.
+  """
   secretAccessLogs(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -10162,6 +10964,9 @@ type Tool implements Node {
     where: SecretAccessLogWhereInput
   ): SecretAccessLogConnection!
 }
+"""
+Asks people to allow one tool call with exactly the arguments shown.
+"""
 type ToolApproval implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -10307,9 +11112,21 @@ input ToolApprovalOrder {
 Properties by which ToolApproval connections can be ordered.
 """
 enum ToolApprovalOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By requestedAt.
+  """
   REQUESTED_AT
+  """
+  By expiresAt.
+  """
   EXPIRES_AT
 }
 """
@@ -10490,6 +11307,9 @@ input ToolApprovalWhereInput {
   withdrawnAtIsNil: Boolean
   withdrawnAtNotNil: Boolean
 }
+"""
+A result kept for reuse.
+"""
 type ToolCache implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -10531,6 +11351,9 @@ type ToolCache implements Node {
   The tool.
   """
   tool: Tool
+  """
+  Calls that reused it.
+  """
   hits(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -10610,7 +11433,13 @@ input ToolCacheOrder {
 Properties by which ToolCache connections can be ordered.
 """
 enum ToolCacheOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
 }
 """
@@ -10698,16 +11527,40 @@ input ToolCacheWhereInput {
   expiresAtLTE: Time
 }
 """
-ToolCategory is enum for the field category
+What kind of work a tool does.
 """
 enum ToolCategory @goModel(model: "cdsa.dev/cdsa/internal/enum.ToolCategory") {
+  """
+  Reads data.
+  """
   DATA_ACCESS
+  """
+  Computes on data.
+  """
   DATA_ANALYSIS
+  """
+  Calls another service.
+  """
   API_CALLS
+  """
+  Reads or writes files.
+  """
   FILE_OPERATIONS
+  """
+  Runs code.
+  """
   CODE_EXECUTION
+  """
+  Searches documents.
+  """
   KNOWLEDGE_SEARCH
+  """
+  Sends messages to people.
+  """
   COMMUNICATION
+  """
+  Changes the system itself.
+  """
   SYSTEM_ADMIN
 }
 """
@@ -10741,15 +11594,33 @@ type ToolEdge {
   cursor: Cursor!
 }
 """
-ToolErrorCode is enum for the field error_code
+Why a tool call failed.
 """
 enum ToolErrorCode @goModel(model: "cdsa.dev/cdsa/internal/enum.ToolErrorCode") {
+  """
+  The tool reported an error.
+  """
   TOOL_ERROR
+  """
+  It took longer than the tool may.
+  """
   TIMEOUT
+  """
+  The result does not fit the tool's output schema.
+  """
   INVALID_RESULT
+  """
+  The server that ran it was lost, and it may not be run twice.
+  """
   WORKER_LOST
+  """
+  Something the tool needs did not answer.
+  """
   DEPENDENCY_UNAVAILABLE
 }
+"""
+One call of a tool, from request to end.
+"""
 type ToolExecution implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -10871,6 +11742,9 @@ type ToolExecution implements Node {
   The reused result.
   """
   cacheEntry: ToolCache
+  """
+  Messages that report the call.
+  """
   chatMessages(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -10902,6 +11776,9 @@ type ToolExecution implements Node {
     """
     where: ChatMessageWhereInput
   ): ChatMessageConnection!
+  """
+  Audit rows of the call.
+  """
   auditLogs(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -10933,6 +11810,9 @@ type ToolExecution implements Node {
     """
     where: AuditLogWhereInput
   ): AuditLogConnection!
+  """
+  Uses of secrets by the call.
+  """
   secretAccessLogs(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -10968,6 +11848,9 @@ type ToolExecution implements Node {
   The call this one repeats.
   """
   original: ToolExecution
+  """
+  Calls that repeat this one.
+  """
   retries(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11047,21 +11930,54 @@ input ToolExecutionOrder {
 Properties by which ToolExecution connections can be ordered.
 """
 enum ToolExecutionOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By startedAt.
+  """
   STARTED_AT
+  """
+  By completedAt.
+  """
   COMPLETED_AT
 }
 """
-ToolExecutionStatus is enum for the field status
+Where a tool call stands.
 """
 enum ToolExecutionStatus @goModel(model: "cdsa.dev/cdsa/internal/enum.ToolExecutionStatus") {
+  """
+  Stopped until people have decided.
+  """
   AWAITING_APPROVAL
+  """
+  Cleared; waits for a worker.
+  """
   PENDING
+  """
+  A worker runs it.
+  """
   RUNNING
+  """
+  Ended with a result.
+  """
   COMPLETED
+  """
+  Ended with an error; errorCode says which.
+  """
   FAILED
+  """
+  Refused by policy or by an approver; reasonCode says which.
+  """
   REJECTED
+  """
+  Stopped before it had a result; reasonCode says why.
+  """
   CANCELLED
 }
 """
@@ -11249,14 +12165,32 @@ input ToolExecutionWhereInput {
   resultSensitivityNotNil: Boolean
 }
 """
-ToolExecutor is enum for the field executor
+What runs a tool.
 """
 enum ToolExecutor @goModel(model: "cdsa.dev/cdsa/internal/enum.ToolExecutor") {
+  """
+  Part of the server.
+  """
   BUILTIN
+  """
+  A request to an HTTP endpoint.
+  """
   HTTP
+  """
+  A server of the Model Context Protocol.
+  """
   MCP
+  """
+  A WebAssembly module in a sandbox.
+  """
   WASM
+  """
+  A script in a sandbox.
+  """
   SCRIPT
+  """
+  A statement to a database.
+  """
   SQL
 }
 """
@@ -11276,23 +12210,62 @@ input ToolOrder {
 Properties by which Tool connections can be ordered.
 """
 enum ToolOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By name.
+  """
   NAME
 }
 """
-ToolReasonCode is enum for the field reason_code
+Why a tool call was rejected or cancelled.
 """
 enum ToolReasonCode @goModel(model: "cdsa.dev/cdsa/internal/enum.ToolReasonCode") {
+  """
+  An approver rejected it.
+  """
   APPROVER_REJECTED
+  """
+  Policy does not allow it.
+  """
   POLICY_DENIED
+  """
+  Whoever asked for it took it back.
+  """
   BY_REQUESTER
+  """
+  An administrator stopped it.
+  """
   BY_ADMIN
+  """
+  Nobody decided in time.
+  """
   APPROVAL_EXPIRED
+  """
+  It was approved but did not start in time.
+  """
   GRANT_LAPSED
+  """
+  Whoever asked for it may no longer do so.
+  """
   AUTHORIZATION_LOST
+  """
+  The tool was changed or disabled meanwhile.
+  """
   TOOL_CHANGED
+  """
+  Its conversation was deleted.
+  """
   SESSION_DELETED
+  """
+  It waited too long for a worker.
+  """
   QUEUE_TIMEOUT
 }
 """
@@ -11418,6 +12391,9 @@ input ToolWhereInput {
   versionLT: Int
   versionLTE: Int
 }
+"""
+A person's account.
+"""
 type User implements Node {
   """
   UUIDv7 whose last byte is the entity's tag.
@@ -11440,7 +12416,7 @@ type User implements Node {
   """
   username: String!
   """
-  Name as shown to others.
+  Name as shown to others; empty when none was given.
   """
   fullName: String!
   """
@@ -11456,7 +12432,7 @@ type User implements Node {
   """
   isVerified: Boolean @selfOr(permission: "users:read")
   """
-  When the user last signed in.
+  When the user last signed in; null when never.
   """
   lastLogin: Time @selfOr(permission: "users:read")
   """
@@ -11468,7 +12444,7 @@ type User implements Node {
   """
   failedLoginCount: Int @selfOr(permission: "users:read")
   """
-  Sign-in is refused before this time.
+  Sign-in is refused before this time; null without a pause.
   """
   lockedUntil: Time @selfOr(permission: "users:read")
   """
@@ -11495,6 +12471,9 @@ type User implements Node {
   Roles the user holds.
   """
   roles: [Role!]
+  """
+  Login sessions and API tokens that have not ended; a filter of one's own shows ended ones too, unless it says ended: false.
+  """
   sessions(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11524,8 +12503,11 @@ type User implements Node {
     """
     Filtering options for Sessions returned from the connection.
     """
-    where: SessionWhereInput
+    where: SessionWhereInput = {ended:false}
   ): SessionConnection!
+  """
+  Conversations.
+  """
   chatSessions(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11557,6 +12539,9 @@ type User implements Node {
     """
     where: ChatSessionWhereInput
   ): ChatSessionConnection!
+  """
+  Messages in the user's conversations.
+  """
   chatMessages(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11588,6 +12573,9 @@ type User implements Node {
     """
     where: ChatMessageWhereInput
   ): ChatMessageConnection!
+  """
+  Tool calls the user asked for.
+  """
   toolExecutions(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11619,6 +12607,9 @@ type User implements Node {
     """
     where: ToolExecutionWhereInput
   ): ToolExecutionConnection!
+  """
+  Approval requests the user made.
+  """
   toolApprovals(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11650,6 +12641,9 @@ type User implements Node {
     """
     where: ToolApprovalWhereInput
   ): ToolApprovalConnection!
+  """
+  Approval requests the user's decision settled.
+  """
   decidedApprovals(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11681,6 +12675,9 @@ type User implements Node {
     """
     where: ToolApprovalWhereInput
   ): ToolApprovalConnection!
+  """
+  Audit rows of the user's acts.
+  """
   auditLogs(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11712,6 +12709,9 @@ type User implements Node {
     """
     where: AuditLogWhereInput
   ): AuditLogConnection!
+  """
+  Secrets the user owns.
+  """
   secrets(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11743,6 +12743,9 @@ type User implements Node {
     """
     where: SecretWhereInput
   ): SecretConnection!
+  """
+  Documents the user uploaded.
+  """
   documents(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11774,6 +12777,9 @@ type User implements Node {
     """
     where: DocumentWhereInput
   ): DocumentConnection!
+  """
+  Hits of the user's searches.
+  """
   searchResults(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11805,6 +12811,9 @@ type User implements Node {
     """
     where: SearchResultWhereInput
   ): SearchResultConnection!
+  """
+  Secret versions the user created.
+  """
   createdSecretVersions(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11836,6 +12845,9 @@ type User implements Node {
     """
     where: SecretVersionWhereInput
   ): SecretVersionConnection!
+  """
+  The user's uses of secrets.
+  """
   secretAccessLogs(
     """
     Returns the elements in the list that come after the specified cursor.
@@ -11915,8 +12927,17 @@ input UserOrder {
 Properties by which User connections can be ordered.
 """
 enum UserOrderField {
+  """
+  By createdAt.
+  """
   CREATED_AT
+  """
+  By updatedAt.
+  """
   UPDATED_AT
+  """
+  By username.
+  """
   USERNAME
 }
 """
@@ -11982,7 +13003,7 @@ input UserWhereInput {
   "What is left of the caller's request budget; also in extensions.cost of every answer."
   rateLimit: RateLimit! @authenticated
   "Whether a user may read an object, and by which rule: decided by the code that decides when they ask. Audited as ACCESS_SIMULATED."
-  simulateAccess(userId: ID!, nodeId: ID!): AccessDecision! @hasPermission(resource: "users", action: "read")
+  simulateAccess("Who would read it." userId: ID!, "What would be read: the id of any object." nodeId: ID!): AccessDecision! @hasPermission(resource: "users", action: "read")
   "Invitations that were not used, revoked or outlived: at most the 100 newest."
   invitations: [Invitation!]! @hasPermission(resource: "users", action: "write")
 }
@@ -11993,43 +13014,44 @@ extend type Mutation {
   "Sets a new password, ends every session and API token of the caller and opens a new session. Audited as PASSWORD_CHANGED."
   changePassword(input: ChangePasswordInput!): AuthPayload! @authenticated @cost(weight: 1000)
   "Mails a link to set a new password, if there is such an account; always true. Audited as PASSWORD_RESET_REQUESTED."
-  requestPasswordReset(email: String!): Boolean! @public
+  requestPasswordReset("Address of the account." email: String!): Boolean! @public
   "Sets a new password with the token of a mailed link, once, within 30 minutes; ends every session of the account. Audited as PASSWORD_RESET_COMPLETED."
   resetPassword(input: ResetPasswordInput!): Boolean! @public @cost(weight: 500)
   "Confirms an e-mail address with the token of a mailed link. Audited as EMAIL_VERIFIED."
-  verifyEmail(token: String!): Boolean! @public
+  verifyEmail("The token of the mailed link." token: String!): Boolean! @public
   "Mails the link that confirms the caller's e-mail address again. Audited as EMAIL_VERIFICATION_REQUESTED."
   requestEmailVerification: Boolean! @authenticated
   "Begins to enrol a second factor; confirmTotp completes it. Audited as MFA_ENROLLMENT_STARTED."
-  enrollTotp(password: String!): TotpEnrollment! @authenticated @cost(weight: 500)
+  enrollTotp("The caller's password." password: String!): TotpEnrollment! @authenticated @cost(weight: 500)
   "Completes the enrolment with a first code and gives the recovery codes, once. Audited as MFA_ENROLLED."
-  confirmTotp(code: String!): RecoveryCodes! @authenticated @cost(weight: 5000)
+  confirmTotp("The six digits the authenticator shows." code: String!): RecoveryCodes! @authenticated @cost(weight: 5000)
   "Removes the second factor; the code may be a recovery code. Audited as MFA_REMOVED."
-  disableTotp(password: String!, code: String!): Boolean! @authenticated @cost(weight: 1000)
+  disableTotp("The caller's password." password: String!, "A code of the authenticator, or a recovery code." code: String!): Boolean! @authenticated @cost(weight: 1000)
   "Gives a fresh second factor for this session; the code may be a recovery code. Audited as STEP_UP_COMPLETED or MFA_CHALLENGE_FAILED."
-  stepUp(code: String!): Boolean! @authenticated @cost(weight: 500)
+  stepUp("A code of the authenticator, or a recovery code." code: String!): Boolean! @authenticated @cost(weight: 500)
   "Makes a token for programs, limited to permissions the caller holds; shown once. Audited as API_TOKEN_CREATED."
   createApiToken(input: CreateApiTokenInput!): ApiTokenPayload! @authenticated @cost(weight: 500)
   "Changes the caller's own profile; another's with users:write. Audited as USER_UPDATED."
-  updateUser(id: ID!, input: UpdateUserInput!): User! @authenticated @cost(weight: 500)
+  updateUser("The account." id: ID!, input: UpdateUserInput!): User! @authenticated @cost(weight: 500)
   "Deactivates a user, ending all they have open, or reactivates one. Audited as USER_DEACTIVATED or USER_REACTIVATED."
-  setUserActive(id: ID!, active: Boolean!): User! @hasPermission(resource: "users", action: "write")
+  setUserActive("The account." id: ID!, "False to deactivate it." active: Boolean!): User! @hasPermission(resource: "users", action: "write")
   "Lifts the pause after failed sign-ins. Audited as ACCOUNT_UNLOCKED."
-  unlockUser(id: ID!): User! @hasPermission(resource: "users", action: "write")
+  unlockUser("The account." id: ID!): User! @hasPermission(resource: "users", action: "write")
   "Makes a role of permissions the caller holds. Audited as ROLE_CREATED."
   createRole(input: CreateRoleInput!): Role! @hasPermission(resource: "roles", action: "write")
   "Renames or describes a role; seeded ones keep their name. Audited as ROLE_UPDATED."
-  updateRole(id: ID!, input: UpdateRoleInput!): Role! @hasPermission(resource: "roles", action: "write")
+  updateRole("The role." id: ID!, input: UpdateRoleInput!): Role! @hasPermission(resource: "roles", action: "write")
   "Deletes a role that is not seeded; its holders lose it. Audited as ROLE_DELETED."
-  deleteRole(id: ID!): ID! @hasPermission(resource: "roles", action: "write")
+  deleteRole("The role." id: ID!): ID! @hasPermission(resource: "roles", action: "write")
   "Sets what a role allows; the caller must hold all that is added and taken. Audited as PERMISSION_GRANTED and PERMISSION_REVOKED."
-  setRolePermissions(roleId: ID!, permissions: [String!]!): Role! @hasPermission(resource: "roles", action: "write")
+  setRolePermissions("The role." roleId: ID!, "All it shall allow, each as resource:action." permissions: [String!]!): Role! @hasPermission(resource: "roles", action: "write")
   "Invites someone to register; the token is mailed and shown once. Audited as USER_INVITED."
   inviteUser(input: InviteUserInput!): InvitationPayload! @hasPermission(resource: "users", action: "write")
   "Takes an unused invitation back. Audited as INVITATION_REVOKED."
-  revokeInvitation(id: ID!): ID! @hasPermission(resource: "users", action: "write")
+  revokeInvitation("The invitation." id: ID!): ID! @hasPermission(resource: "users", action: "write")
 }
 
+"The request budget of a caller."
 type RateLimit {
   "Points the budget holds when full."
   limit: Int!
@@ -12041,15 +13063,19 @@ type RateLimit {
   resetAt: Time!
 }
 
+"Whether somebody may read an object, and why."
 type AccessDecision {
+  "Whether the user may read it."
   allowed: Boolean!
   "The rules that allow it, or why none does: a sentence each."
   reasons: [String!]!
 }
 
+"What an OpenID Connect provider answered."
 input ExchangeOidcCodeInput {
   "Name of a provider of serverInfo."
   provider: String!
+  "The code of the answer; good once."
   code: String!
   "The PKCE verifier (RFC 7636) whose S256 challenge was in the authorization request."
   codeVerifier: String!
@@ -12061,16 +13087,23 @@ input ExchangeOidcCodeInput {
   iss: String
 }
 
+"The present and the new password."
 input ChangePasswordInput {
+  "The present password."
   currentPassword: String!
+  "The new password: 10 to 256 characters, not easy to guess."
   newPassword: String!
 }
 
+"A new password and the token of the mailed link."
 input ResetPasswordInput {
+  "The token of the mailed link."
   token: String!
+  "The new password: 10 to 256 characters, not easy to guess."
   newPassword: String!
 }
 
+"A second factor that was begun: shown once, in force after confirmTotp."
 type TotpEnrollment {
   "Base32, to be typed into an authenticator."
   secret: String!
@@ -12080,12 +13113,15 @@ type TotpEnrollment {
   qrCode: String!
 }
 
+"Recovery codes, shown once."
 type RecoveryCodes {
   "Ten codes, each good once in place of a TOTP code."
   codes: [String!]!
 }
 
+"A token for programs to be made."
 input CreateApiTokenInput {
+  "Name by which the owner tells it from others."
   name: String!
   "resource:action; each must be held by the caller."
   permissions: [String!]!
@@ -12095,34 +13131,47 @@ input CreateApiTokenInput {
   password: String!
 }
 
+"A new token for programs."
 type ApiTokenPayload {
   "Bearer token beginning with cdsa_pat_."
   token: String!
+  "The token as it is listed: its kind is API_TOKEN."
   session: Session!
 }
 
+"What of an account is changed; what is left out stays."
 input UpdateUserInput {
   "A new address must be verified anew."
   email: String
+  "A new login name, by the rules of register."
   username: String
+  "Name as shown to others."
   fullName: String
   "The caller's own password: needed to change one's own e-mail address."
   password: String
 }
 
+"A role to be made."
 input CreateRoleInput {
+  "Unique name."
   name: String!
+  "What its holders do."
   description: String
   "resource:action; each must be held by the caller."
   permissions: [String!]
 }
 
+"What of a role is changed; what is left out stays."
 input UpdateRoleInput {
+  "A new unique name."
   name: String
+  "What its holders do."
   description: String
 }
 
+"Who is invited."
 input InviteUserInput {
+  "Where the invitation is mailed to."
   email: String!
   "Names of roles; the caller must hold what they allow. Default: analyst."
   roles: [String!]
@@ -12130,101 +13179,124 @@ input InviteUserInput {
   expiresAt: Time
 }
 
+"A new invitation and its token."
 type InvitationPayload {
   "For register(invitation:); good once."
   token: String!
+  "The invitation."
   invitation: Invitation!
 }
 
+"An invitation to register that is still good."
 type Invitation {
+  "For revokeInvitation."
   id: ID!
+  "Where it was mailed to."
   email: String!
+  "Names of the roles the account gets."
   roles: [String!]!
+  "When it was made."
   createdAt: Time!
+  "When it ends."
   expiresAt: Time!
   "Who invited; null when hidden."
   invitedBy: User
 }
 `, BuiltIn: false},
-	{Name: "../schema/mutation.graphql", Input: `type Mutation {
+	{Name: "../schema/mutation.graphql", Input: `"Acts. Each is audited as its description says, and so is a refusal."
+type Mutation {
   "Opens an account, as CDSA_REGISTRATION allows, and signs in. Audited as USER_CREATED."
   register(input: RegisterInput!): AuthPayload! @public @cost(weight: 500)
   "Signs in by e-mail or username and password. Audited as LOGIN_SUCCEEDED or LOGIN_FAILED."
   login(input: LoginInput!): AuthPayload! @public @cost(weight: 500)
   "Trades a refresh token, once, for new tokens. Audited as TOKEN_REFRESHED or TOKEN_REUSE_DETECTED."
-  refreshSession(refreshToken: String!): AuthPayload! @public
+  refreshSession("The refresh token of the last sign-in or refresh." refreshToken: String!): AuthPayload! @public
   "Ends the caller's session. Audited as LOGOUT."
   logout: Boolean! @authenticated
   "Ends one of the caller's sessions; any session with users:write. Audited as SESSION_REVOKED."
-  revokeSession(id: ID!): Session! @authenticated
+  revokeSession("The session." id: ID!): Session! @authenticated
   "Ends all of the caller's other sessions and tells how many. Audited as SESSION_REVOKED."
   revokeOtherSessions: Int! @authenticated
   "Opens an account for someone. Audited as USER_CREATED."
   createUser(input: CreateUserInput!): User! @hasPermission(resource: "users", action: "write") @cost(weight: 500)
   "Gives a role, by name, to a user. Audited as ROLE_ASSIGNED."
-  assignRole(userId: ID!, role: String!): User! @hasPermission(resource: "roles", action: "write")
+  assignRole("Who gets it." userId: ID!, "The role's name." role: String!): User! @hasPermission(resource: "roles", action: "write")
   "Takes a role, by name, from a user. Audited as ROLE_UNASSIGNED."
-  unassignRole(userId: ID!, role: String!): User! @hasPermission(resource: "roles", action: "write")
+  unassignRole("Who loses it." userId: ID!, "The role's name." role: String!): User! @hasPermission(resource: "roles", action: "write")
 
   "Starts a conversation. Audited as CHAT_SESSION_CREATED."
   createChatSession(input: CreateChatSessionInput!): ChatSession! @hasPermission(resource: "chat", action: "write")
   "Changes a conversation's settings. Audited as CHAT_SESSION_UPDATED."
-  updateChatSession(id: ID!, input: UpdateChatSessionInput!): ChatSession! @hasPermission(resource: "chat", action: "write")
+  updateChatSession("The conversation." id: ID!, input: UpdateChatSessionInput!): ChatSession! @hasPermission(resource: "chat", action: "write")
   "Deletes a conversation and its messages; tool calls and approvals stay. Audited as CHAT_SESSION_DELETED."
-  deleteChatSession(id: ID!): ID! @hasPermission(resource: "chat", action: "write")
+  deleteChatSession("The conversation." id: ID!): ID! @hasPermission(resource: "chat", action: "write")
   "Adds a message and starts the answer, which arrives by chatEvents. Audited as CHAT_MESSAGE_SENT."
   sendMessage(input: SendMessageInput!): SendMessagePayload! @hasPermission(resource: "chat", action: "write")
   "Stops the answer being written; null when there is none. Audited as CHAT_GENERATION_CANCELLED."
-  cancelGeneration(sessionId: ID!): ChatMessage @hasPermission(resource: "chat", action: "write")
+  cancelGeneration("The conversation." sessionId: ID!): ChatMessage @hasPermission(resource: "chat", action: "write")
 
   "Calls a tool. Audited as TOOL_EXECUTION_REQUESTED or TOOL_EXECUTION_BLOCKED."
   executeTool(input: ExecuteToolInput!): ToolExecution! @hasPermission(resource: "tools", action: "execute")
   "Cancels a tool call that has not ended. Audited as TOOL_EXECUTION_CANCELLED."
-  cancelToolExecution(id: ID!): ToolExecution! @hasPermission(resource: "tools", action: "execute")
+  cancelToolExecution("The call." id: ID!): ToolExecution! @hasPermission(resource: "tools", action: "execute")
   "Approves a request, never one's own. Audited as APPROVAL_DECISION_RECORDED and APPROVAL_GRANTED."
   approveToolExecution(input: ApproveToolExecutionInput!): ToolApproval! @hasPermission(resource: "approvals", action: "decide")
   "Rejects a request, never one's own. Audited as APPROVAL_REJECTED."
   rejectToolExecution(input: RejectToolExecutionInput!): ToolApproval! @hasPermission(resource: "approvals", action: "decide")
   "Takes one's own request back. Audited as APPROVAL_WITHDRAWN."
-  withdrawToolApproval(id: ID!): ToolApproval! @authenticated
+  withdrawToolApproval("The request." id: ID!): ToolApproval! @authenticated
 
   "Stores a file and indexes it. Audited as DOCUMENT_UPLOADED."
   uploadDocument(input: UploadDocumentInput!): Document! @hasPermission(resource: "documents", action: "write")
   "Stores a text and indexes it. Audited as DOCUMENT_UPLOADED."
   createDocument(input: CreateDocumentInput!): Document! @hasPermission(resource: "documents", action: "write")
   "Deletes a document and its passages. Audited as DOCUMENT_DELETED."
-  deleteDocument(id: ID!): ID! @hasPermission(resource: "documents", action: "write")
+  deleteDocument("The document." id: ID!): ID! @hasPermission(resource: "documents", action: "write")
   "Says whether a hit of one's own search helped. Audited as SEARCH_FEEDBACK_RECORDED."
-  rateSearchResult(id: ID!, wasHelpful: Boolean!): SearchResult! @hasPermission(resource: "search", action: "execute")
+  rateSearchResult("The hit: SearchHit.result." id: ID!, "The verdict." wasHelpful: Boolean!): SearchResult! @hasPermission(resource: "search", action: "execute")
 }
 
+"An account to be opened."
 input RegisterInput {
+  "E-mail address; a link to confirm it is mailed."
   email: String!
   "3 to 64 letters, digits, dots, dashes or underscores; no @."
   username: String!
+  "10 to 256 characters, not easy to guess."
   password: String!
+  "Name as shown to others."
   fullName: String
   "Needed where registration is by invitation."
   invitation: String
 }
 
+"Who signs in, and the proof. An account with a second factor needs totpCode or recoveryCode."
 input LoginInput {
   "E-mail address or username."
   login: String!
+  "The password."
   password: String!
+  "The six digits the authenticator shows."
   totpCode: String
+  "A recovery code in place of totpCode; good once."
   recoveryCode: String
 }
 
+"An account to be opened for somebody."
 input CreateUserInput {
+  "E-mail address."
   email: String!
+  "Login name, by the rules of register."
   username: String!
+  "10 to 256 characters, not easy to guess."
   password: String!
+  "Name as shown to others."
   fullName: String
   "Names of roles; the caller must hold what they allow. Default: analyst."
   roles: [String!]
 }
 
+"What a sign-in gives."
 type AuthPayload {
   "Bearer token, good for 15 minutes."
   accessToken: String!
@@ -12232,35 +13304,51 @@ type AuthPayload {
   refreshToken: String!
   "When the access token ends."
   expiresAt: Time!
+  "The session that was opened."
   session: Session!
+  "Who signed in."
   user: User!
 }
 
+"Settings of a new conversation."
 input CreateChatSessionInput {
+  "Title as shown in lists; empty without."
   title: String
   "Name of a model of serverInfo; the default without."
   model: String
+  "Instructions given to the model."
   systemPrompt: String
   "0..2"
   temperature: Float
   "Tokens, 512..1000000"
   contextWindowSize: Int
+  "How the conversation is fitted into the window."
   strategy: ContextStrategy
 }
 
+"Settings to be changed; what is left out stays."
 input UpdateChatSessionInput {
+  "Title as shown in lists."
   title: String
+  "Name of a model of serverInfo."
   model: String
+  "Instructions given to the model."
   systemPrompt: String
+  "0..2"
   temperature: Float
+  "Tokens, 512..1000000"
   contextWindowSize: Int
+  "How the conversation is fitted into the window."
   strategy: ContextStrategy
   "Archives or revives the conversation."
   isActive: Boolean
 }
 
+"A message to be sent."
 input SendMessageInput {
+  "The conversation."
   sessionId: ID!
+  "The text."
   content: String!
   "The same key in the same conversation returns the first message again."
   idempotencyKey: String
@@ -12268,7 +13356,9 @@ input SendMessageInput {
   documentIds: [ID!]
 }
 
+"The message as stored, and the answer that was begun."
 type SendMessagePayload {
+  "The message."
   message: ChatMessage!
   "The turn's one answer: the text of all its steps is appended to it."
   reply: ChatMessage!
@@ -12276,59 +13366,88 @@ type SendMessagePayload {
   eventCursor: EventCursor!
 }
 
+"A tool call."
 input ExecuteToolInput {
   "The tool's name."
   tool: String!
+  "The tool's parameters, by its schema."
   parameters: Map!
+  "The conversation it belongs to; none without."
   sessionId: ID
+  "The same key of the same caller returns the first call again."
   idempotencyKey: String
   "Why it is needed; approvers read it."
   justification: String
 }
 
+"What is approved."
 input ApproveToolExecutionInput {
+  "The request."
   approvalId: ID!
   "The hash of what was shown; another hash is refused."
   argsHash: String!
+  "What the approver has to say."
   comment: String
 }
 
+"What is rejected, and why."
 input RejectToolExecutionInput {
+  "The request."
   approvalId: ID!
+  "The hash of what was shown; another hash is refused."
   argsHash: String!
+  "Why; the requester and the model read it."
   reason: String!
 }
 
+"A file to be stored, and who may read it."
 input UploadDocumentInput {
+  "The bytes: a file of the multipart request."
   file: Upload!
+  "Title as shown in lists. Default: the file's name."
   title: String
+  "Labels to filter by."
   tags: [String!]
+  "Whether everyone signed in may read it. Default: false."
   isPublic: Boolean
+  "resource:action that opens it to its holders besides the owner; the owner alone without."
   requiredPermission: String
+  "How confidential it is. Default: INTERNAL."
   sensitivity: Sensitivity
+  "Free-form facts about it."
   metadata: Map
 }
 
+"A text to be stored, and who may read it."
 input CreateDocumentInput {
+  "Title as shown in lists."
   title: String!
+  "The text."
   content: String!
+  "Address it came from; empty without."
   source: String
+  "Labels to filter by."
   tags: [String!]
+  "Whether everyone signed in may read it. Default: false."
   isPublic: Boolean
+  "resource:action that opens it to its holders besides the owner; the owner alone without."
   requiredPermission: String
+  "How confidential it is. Default: INTERNAL."
   sensitivity: Sensitivity
+  "Free-form facts about it."
   metadata: Map
 }
 `, BuiltIn: false},
-	{Name: "../schema/query.graphql", Input: `type Query {
+	{Name: "../schema/query.graphql", Input: `"Reads. What the caller may not see is absent or null, without an error."
+type Query {
   "Any object by id; null when it is absent or hidden."
-  node(id: ID!): Node @authenticated
+  node("Id of any object." id: ID!): Node @authenticated
   "At most 100 objects by id; null where absent or hidden."
-  nodes(ids: [ID!]!): [Node]! @authenticated
+  nodes("Ids of any objects." ids: [ID!]!): [Node]! @authenticated
   "Who is signed in; null when anonymous."
   viewer: User @public
   "Whether the caller holds a permission."
-  viewerCan(resource: String!, action: String!): Boolean! @authenticated
+  viewerCan("What is accessed, such as chat or tools." resource: String!, "What is allowed, such as read or write." action: String!): Boolean! @authenticated
   "What this server is and offers."
   serverInfo: ServerInfo! @public
   "The event stream's position before this operation's first read: read anything with it in one query, subscribe after it, and nothing is missed."
@@ -12339,8 +13458,8 @@ input CreateDocumentInput {
   roles(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: RoleOrder, where: RoleWhereInput): RoleConnection! @hasPermission(resource: "roles", action: "read")
   "Permissions."
   permissions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: PermissionOrder, where: PermissionWhereInput): PermissionConnection! @hasPermission(resource: "roles", action: "read")
-  "The caller's login sessions; everyone's with users:read, which an API token needs in any case."
-  sessions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: SessionOrder, where: SessionWhereInput): SessionConnection! @authenticated
+  "The caller's login sessions and API tokens that have not ended; everyone's with users:read, which an API token needs in any case. A filter of one's own shows ended ones too, unless it says ended: false."
+  sessions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: SessionOrder, where: SessionWhereInput = {ended: false}): SessionConnection! @authenticated
   "The caller's conversations; everyone's metadata with audit:read."
   chatSessions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ChatSessionOrder, where: ChatSessionWhereInput): ChatSessionConnection! @hasPermission(resource: "chat", action: "read")
   "Tools."
@@ -12363,6 +13482,7 @@ input CreateDocumentInput {
   searchDocuments(input: SearchDocumentsInput!): SearchPayload! @hasPermission(resource: "search", action: "execute")
 }
 
+"What the server is and offers."
 type ServerInfo {
   "Version of the program."
   version: String!
@@ -12374,18 +13494,25 @@ type ServerInfo {
   oidcProviders: [OidcProvider!]!
 }
 
+"A model that can answer."
 type ChatModel {
+  "Name by which a conversation chooses it."
   name: String!
+  "Who runs it."
   provider: String!
   "Tokens the model can be given."
   contextWindowSize: Int!
   "The most confidential conversation the model may see."
   sensitivityCeiling: Sensitivity!
+  "Whether conversations use it that name none."
   isDefault: Boolean!
 }
 
+"An OpenID Connect provider one can sign in with."
 type OidcProvider {
+  "Name for exchangeOidcCode."
   name: String!
+  "Where to send the person, with the parameters of the authorization request added."
   authorizationUrl: String!
 }
 `, BuiltIn: false},
@@ -12407,31 +13534,33 @@ directive @public on FIELD_DEFINITION
 "Any signed-in caller may call it."
 directive @authenticated on FIELD_DEFINITION
 "Callers with the permission resource:action may call it."
-directive @hasPermission(resource: String!, action: String!) on FIELD_DEFINITION
+directive @hasPermission("What is accessed." resource: String!, "What is allowed." action: String!) on FIELD_DEFINITION
 "What the field costs against the caller's budget."
-directive @cost(weight: Int!, multipliers: [String!]) on FIELD_DEFINITION
+directive @cost("In place of one for the field." weight: Int!, "Arguments whose number or length multiplies what is selected." multipliers: [String!]) on FIELD_DEFINITION
 "Null unless the row is the caller's own or the caller has the permission."
-directive @selfOr(permission: String!) on FIELD_DEFINITION
+directive @selfOr("As resource:action; a dash for none." permission: String!) on FIELD_DEFINITION
 "Null unless the caller may see the data of the tool call."
 directive @redacted on FIELD_DEFINITION
 "Null unless the caller may read the document."
 directive @readersOnly on FIELD_DEFINITION
 `, BuiltIn: false},
-	{Name: "../schema/subscription.graphql", Input: `# Subscribe after reading: ChatSession.eventCursor and Query.eventCursor are positions before the read, so nothing is lost between the two.
+	{Name: "../schema/subscription.graphql", Input: `"Events as they happen. Subscribe after reading: ChatSession.eventCursor and Query.eventCursor are positions before the read, so nothing is lost between the two. Without a cursor events begin now."
 type Subscription {
-  "What happens in a conversation: tokens, messages, tool calls."
-  chatEvents(sessionId: ID!, after: EventCursor): ChatEvent! @hasPermission(resource: "chat", action: "read")
+  "What happens in a conversation: tokens, messages, tool calls. It completes when the conversation is deleted."
+  chatEvents("The conversation." sessionId: ID!, "Position to begin after; now without." after: EventCursor): ChatEvent! @hasPermission(resource: "chat", action: "read")
   "Approval requests the caller may see, as they change."
-  approvalEvents(after: EventCursor): ApprovalEvent! @hasPermission(resource: "approvals", action: "read")
+  approvalEvents("Position to begin after; now without." after: EventCursor): ApprovalEvent! @hasPermission(resource: "approvals", action: "read")
   "Tool calls the caller may see, as they change."
-  toolExecutionEvents(after: EventCursor): ToolExecutionEvent! @hasPermission(resource: "tools", action: "read")
-  "Documents the caller may read, as they are processed."
-  documentEvents(documentId: ID, after: EventCursor): DocumentEvent! @hasPermission(resource: "documents", action: "read")
+  toolExecutionEvents("Position to begin after; now without." after: EventCursor): ToolExecutionEvent! @hasPermission(resource: "tools", action: "read")
+  "Documents the caller may see, as they are processed and deleted."
+  documentEvents("One document; all without." documentId: ID, "Position to begin after; now without." after: EventCursor): DocumentEvent! @hasPermission(resource: "documents", action: "read")
 }
 
+"Something that happened, at a position of the event stream."
 interface Event {
   "Position of the event: subscribe after it to go on."
   cursor: EventCursor!
+  "When it happened."
   at: Time!
 }
 
@@ -12443,86 +13572,139 @@ enum GapReason {
   SLOW_CONSUMER
 }
 
+"Something that happened in a conversation."
 union ChatEvent = ChatTokenDelta | ChatMessageEvent | ChatToolEvent | ChatGap
 
 "A piece of an answer's text. The stored message replaces the pieces when it is complete."
 type ChatTokenDelta implements Event {
+  "Position of the event: subscribe after it to go on."
   cursor: EventCursor!
+  "When it happened."
   at: Time!
+  "The answer that is being written."
   messageId: ID!
   "Rises when a lost run starts again; the text then starts anew."
   attempt: Int!
   "UTF-16 code units of this message and attempt sent before."
   offset: Int!
+  "The piece."
   text: String!
 }
 
+"A message was added or has come further."
 type ChatMessageEvent implements Event {
+  "Position of the event: subscribe after it to go on."
   cursor: EventCursor!
+  "When it happened."
   at: Time!
+  "What happened to it."
   kind: ChatMessageEventKind!
+  "The message as it is now."
   message: ChatMessage!
 }
 
 "USER and TOOL messages: CREATED only. The reply: CREATED, STARTED (each attempt), then exactly one of the last three."
 enum ChatMessageEventKind {
+  "It was stored."
   CREATED
+  "A worker began to write it, or began anew."
   STARTED
+  "It is whole."
   COMPLETED
+  "It ended by an error."
   FAILED
+  "It was stopped."
   CANCELLED
 }
 
+"A tool call of the conversation has come further."
 type ChatToolEvent implements Event {
+  "Position of the event: subscribe after it to go on."
   cursor: EventCursor!
+  "When it happened."
   at: Time!
+  "The call as it is now."
   execution: ToolExecution!
+  "Its approval request; null without one or when hidden."
   approval: ToolApproval
 }
 
+"Events were left out, and the subscription has ended: read the conversation again and subscribe from this cursor."
 type ChatGap implements Event {
+  "Position of the event: subscribe after it to go on."
   cursor: EventCursor!
+  "When it happened."
   at: Time!
+  "Why events were left out."
   reason: GapReason!
 }
 
+"Something that happened to an approval request."
 type ApprovalEvent implements Event {
+  "Position of the event: subscribe after it to go on."
   cursor: EventCursor!
+  "When it happened."
   at: Time!
   "Set when events were left out; the rest is null then."
   gap: GapReason
+  "What happened; null with a gap."
   kind: ApprovalEventKind
+  "The request as it is now; null with a gap."
   approval: ToolApproval
 }
 
+"What happened to an approval request."
 enum ApprovalEventKind {
+  "It was asked for."
   REQUESTED
+  "An approver decided; more decisions are needed."
   DECIDED
+  "It has all approvals it needs."
   APPROVED
+  "An approver rejected it."
   REJECTED
+  "It was not decided, or not used, in time."
   EXPIRED
+  "It was taken back."
   WITHDRAWN
+  "The approved call has started."
   CONSUMED
 }
 
+"A tool call has come further."
 type ToolExecutionEvent implements Event {
+  "Position of the event: subscribe after it to go on."
   cursor: EventCursor!
+  "When it happened."
   at: Time!
+  "Set when events were left out; the rest is null then."
   gap: GapReason
+  "What the call came to; null with a gap."
   status: ToolExecutionStatus
   "0..1, where the tool reports it."
   progress: Float
+  "The call as it is now; null with a gap."
   execution: ToolExecution
 }
 
+"Something that happened to a document: it was processed further, or deleted."
 type DocumentEvent implements Event {
+  "Position of the event: subscribe after it to go on."
   cursor: EventCursor!
+  "When it happened."
   at: Time!
+  "Set when events were left out; the rest is null then."
   gap: GapReason
+  "What the document came to; null with a gap or a deletion."
   status: DocumentStatus
   "0..1 of the whole processing."
   progress: Float
+  "The document as it is now; null with a gap or a deletion."
   document: Document
+  "The document, also when it was deleted; null with a gap."
+  documentId: ID
+  "Whether it was deleted; null with a gap."
+  deleted: Boolean
 }
 `, BuiltIn: false},
 }
@@ -12846,6 +14028,8 @@ func (ec *executionContext) childFields_Citation(ctx context.Context, field grap
 	switch field.Name {
 	case "documentId":
 		return ec.fieldContext_Citation_documentId(ctx, field)
+	case "document":
+		return ec.fieldContext_Citation_document(ctx, field)
 	case "chunkId":
 		return ec.fieldContext_Citation_chunkId(ctx, field)
 	case "start":
@@ -13074,6 +14258,10 @@ func (ec *executionContext) childFields_DocumentEvent(ctx context.Context, field
 		return ec.fieldContext_DocumentEvent_progress(ctx, field)
 	case "document":
 		return ec.fieldContext_DocumentEvent_document(ctx, field)
+	case "documentId":
+		return ec.fieldContext_DocumentEvent_documentId(ctx, field)
+	case "deleted":
+		return ec.fieldContext_DocumentEvent_deleted(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type DocumentEvent", field.Name)
 }
@@ -13646,6 +14834,8 @@ func (ec *executionContext) childFields_Session(ctx context.Context, field graph
 		return ec.fieldContext_Session_scopes(ctx, field)
 	case "familyId":
 		return ec.fieldContext_Session_familyId(ctx, field)
+	case "signedInAt":
+		return ec.fieldContext_Session_signedInAt(ctx, field)
 	case "replacedBy":
 		return ec.fieldContext_Session_replacedBy(ctx, field)
 	case "mfaAt":

@@ -16,81 +16,112 @@ import (
 	"github.com/google/uuid"
 )
 
+// Something that happened in a conversation.
 type ChatEvent interface {
 	IsChatEvent()
 }
 
+// Something that happened, at a position of the event stream.
 type Event interface {
 	IsEvent()
 	// Position of the event: subscribe after it to go on.
 	GetCursor() eventcursor.Cursor
+	// When it happened.
 	GetAt() time.Time
 }
 
+// Whether somebody may read an object, and why.
 type AccessDecision struct {
+	// Whether the user may read it.
 	Allowed bool `json:"allowed"`
 	// The rules that allow it, or why none does: a sentence each.
 	Reasons []string `json:"reasons"`
 }
 
+// A new token for programs.
 type APITokenPayload struct {
 	// Bearer token beginning with cdsa_pat_.
-	Token   string       `json:"token"`
+	Token string `json:"token"`
+	// The token as it is listed: its kind is API_TOKEN.
 	Session *ent.Session `json:"session"`
 }
 
+// What one approver decided. It is never changed.
 type ApprovalDecision struct {
 	// Who decided; null when hidden.
 	Approver *ent.User `json:"approver,omitempty"`
-	Approved bool      `json:"approved"`
-	Comment  *string   `json:"comment,omitempty"`
-	At       time.Time `json:"at"`
+	// True for an approval, false for a rejection.
+	Approved bool `json:"approved"`
+	// What the approver said; null when nothing.
+	Comment *string `json:"comment,omitempty"`
+	// When it was decided.
+	At time.Time `json:"at"`
 	// When the approver last gave a second factor.
 	SecondFactorAt *time.Time `json:"secondFactorAt,omitempty"`
 }
 
+// Something that happened to an approval request.
 type ApprovalEvent struct {
+	// Position of the event: subscribe after it to go on.
 	Cursor eventcursor.Cursor `json:"cursor"`
-	At     time.Time          `json:"at"`
+	// When it happened.
+	At time.Time `json:"at"`
 	// Set when events were left out; the rest is null then.
-	Gap      *GapReason         `json:"gap,omitempty"`
-	Kind     *ApprovalEventKind `json:"kind,omitempty"`
-	Approval *ent.ToolApproval  `json:"approval,omitempty"`
+	Gap *GapReason `json:"gap,omitempty"`
+	// What happened; null with a gap.
+	Kind *ApprovalEventKind `json:"kind,omitempty"`
+	// The request as it is now; null with a gap.
+	Approval *ent.ToolApproval `json:"approval,omitempty"`
 }
 
 func (ApprovalEvent) IsEvent() {}
 
 // Position of the event: subscribe after it to go on.
 func (this ApprovalEvent) GetCursor() eventcursor.Cursor { return this.Cursor }
-func (this ApprovalEvent) GetAt() time.Time              { return this.At }
 
+// When it happened.
+func (this ApprovalEvent) GetAt() time.Time { return this.At }
+
+// What is approved.
 type ApproveToolExecutionInput struct {
+	// The request.
 	ApprovalID uuid.UUID `json:"approvalId"`
 	// The hash of what was shown; another hash is refused.
-	ArgsHash string  `json:"argsHash"`
-	Comment  *string `json:"comment,omitempty"`
+	ArgsHash string `json:"argsHash"`
+	// What the approver has to say.
+	Comment *string `json:"comment,omitempty"`
 }
 
+// What a sign-in gives.
 type AuthPayload struct {
 	// Bearer token, good for 15 minutes.
 	AccessToken string `json:"accessToken"`
 	// Good once, for refreshSession.
 	RefreshToken string `json:"refreshToken"`
 	// When the access token ends.
-	ExpiresAt time.Time    `json:"expiresAt"`
-	Session   *ent.Session `json:"session"`
-	User      *ent.User    `json:"user"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	// The session that was opened.
+	Session *ent.Session `json:"session"`
+	// Who signed in.
+	User *ent.User `json:"user"`
 }
 
+// The present and the new password.
 type ChangePasswordInput struct {
+	// The present password.
 	CurrentPassword string `json:"currentPassword"`
-	NewPassword     string `json:"newPassword"`
+	// The new password: 10 to 256 characters, not easy to guess.
+	NewPassword string `json:"newPassword"`
 }
 
+// Events were left out, and the subscription has ended: read the conversation again and subscribe from this cursor.
 type ChatGap struct {
+	// Position of the event: subscribe after it to go on.
 	Cursor eventcursor.Cursor `json:"cursor"`
-	At     time.Time          `json:"at"`
-	Reason GapReason          `json:"reason"`
+	// When it happened.
+	At time.Time `json:"at"`
+	// Why events were left out.
+	Reason GapReason `json:"reason"`
 }
 
 func (ChatGap) IsChatEvent() {}
@@ -99,13 +130,20 @@ func (ChatGap) IsEvent() {}
 
 // Position of the event: subscribe after it to go on.
 func (this ChatGap) GetCursor() eventcursor.Cursor { return this.Cursor }
-func (this ChatGap) GetAt() time.Time              { return this.At }
 
+// When it happened.
+func (this ChatGap) GetAt() time.Time { return this.At }
+
+// A message was added or has come further.
 type ChatMessageEvent struct {
-	Cursor  eventcursor.Cursor   `json:"cursor"`
-	At      time.Time            `json:"at"`
-	Kind    ChatMessageEventKind `json:"kind"`
-	Message *ent.ChatMessage     `json:"message"`
+	// Position of the event: subscribe after it to go on.
+	Cursor eventcursor.Cursor `json:"cursor"`
+	// When it happened.
+	At time.Time `json:"at"`
+	// What happened to it.
+	Kind ChatMessageEventKind `json:"kind"`
+	// The message as it is now.
+	Message *ent.ChatMessage `json:"message"`
 }
 
 func (ChatMessageEvent) IsChatEvent() {}
@@ -114,28 +152,38 @@ func (ChatMessageEvent) IsEvent() {}
 
 // Position of the event: subscribe after it to go on.
 func (this ChatMessageEvent) GetCursor() eventcursor.Cursor { return this.Cursor }
-func (this ChatMessageEvent) GetAt() time.Time              { return this.At }
 
+// When it happened.
+func (this ChatMessageEvent) GetAt() time.Time { return this.At }
+
+// A model that can answer.
 type ChatModel struct {
-	Name     string `json:"name"`
+	// Name by which a conversation chooses it.
+	Name string `json:"name"`
+	// Who runs it.
 	Provider string `json:"provider"`
 	// Tokens the model can be given.
 	ContextWindowSize int `json:"contextWindowSize"`
 	// The most confidential conversation the model may see.
 	SensitivityCeiling enum.Sensitivity `json:"sensitivityCeiling"`
-	IsDefault          bool             `json:"isDefault"`
+	// Whether conversations use it that name none.
+	IsDefault bool `json:"isDefault"`
 }
 
 // A piece of an answer's text. The stored message replaces the pieces when it is complete.
 type ChatTokenDelta struct {
-	Cursor    eventcursor.Cursor `json:"cursor"`
-	At        time.Time          `json:"at"`
-	MessageID uuid.UUID          `json:"messageId"`
+	// Position of the event: subscribe after it to go on.
+	Cursor eventcursor.Cursor `json:"cursor"`
+	// When it happened.
+	At time.Time `json:"at"`
+	// The answer that is being written.
+	MessageID uuid.UUID `json:"messageId"`
 	// Rises when a lost run starts again; the text then starts anew.
 	Attempt int `json:"attempt"`
 	// UTF-16 code units of this message and attempt sent before.
-	Offset int    `json:"offset"`
-	Text   string `json:"text"`
+	Offset int `json:"offset"`
+	// The piece.
+	Text string `json:"text"`
 }
 
 func (ChatTokenDelta) IsChatEvent() {}
@@ -144,13 +192,20 @@ func (ChatTokenDelta) IsEvent() {}
 
 // Position of the event: subscribe after it to go on.
 func (this ChatTokenDelta) GetCursor() eventcursor.Cursor { return this.Cursor }
-func (this ChatTokenDelta) GetAt() time.Time              { return this.At }
 
+// When it happened.
+func (this ChatTokenDelta) GetAt() time.Time { return this.At }
+
+// A tool call of the conversation has come further.
 type ChatToolEvent struct {
-	Cursor    eventcursor.Cursor `json:"cursor"`
-	At        time.Time          `json:"at"`
+	// Position of the event: subscribe after it to go on.
+	Cursor eventcursor.Cursor `json:"cursor"`
+	// When it happened.
+	At time.Time `json:"at"`
+	// The call as it is now.
 	Execution *ent.ToolExecution `json:"execution"`
-	Approval  *ent.ToolApproval  `json:"approval,omitempty"`
+	// Its approval request; null without one or when hidden.
+	Approval *ent.ToolApproval `json:"approval,omitempty"`
 }
 
 func (ChatToolEvent) IsChatEvent() {}
@@ -159,9 +214,13 @@ func (ChatToolEvent) IsEvent() {}
 
 // Position of the event: subscribe after it to go on.
 func (this ChatToolEvent) GetCursor() eventcursor.Cursor { return this.Cursor }
-func (this ChatToolEvent) GetAt() time.Time              { return this.At }
 
+// When it happened.
+func (this ChatToolEvent) GetAt() time.Time { return this.At }
+
+// A token for programs to be made.
 type CreateAPITokenInput struct {
+	// Name by which the owner tells it from others.
 	Name string `json:"name"`
 	// resource:action; each must be held by the caller.
 	Permissions []string `json:"permissions"`
@@ -171,65 +230,100 @@ type CreateAPITokenInput struct {
 	Password string `json:"password"`
 }
 
+// Settings of a new conversation.
 type CreateChatSessionInput struct {
+	// Title as shown in lists; empty without.
 	Title *string `json:"title,omitempty"`
 	// Name of a model of serverInfo; the default without.
-	Model        *string `json:"model,omitempty"`
+	Model *string `json:"model,omitempty"`
+	// Instructions given to the model.
 	SystemPrompt *string `json:"systemPrompt,omitempty"`
 	// 0..2
 	Temperature *float64 `json:"temperature,omitempty"`
 	// Tokens, 512..1000000
-	ContextWindowSize *int                  `json:"contextWindowSize,omitempty"`
-	Strategy          *enum.ContextStrategy `json:"strategy,omitempty"`
+	ContextWindowSize *int `json:"contextWindowSize,omitempty"`
+	// How the conversation is fitted into the window.
+	Strategy *enum.ContextStrategy `json:"strategy,omitempty"`
 }
 
+// A text to be stored, and who may read it.
 type CreateDocumentInput struct {
-	Title              string            `json:"title"`
-	Content            string            `json:"content"`
-	Source             *string           `json:"source,omitempty"`
-	Tags               []string          `json:"tags,omitempty"`
-	IsPublic           *bool             `json:"isPublic,omitempty"`
-	RequiredPermission *string           `json:"requiredPermission,omitempty"`
-	Sensitivity        *enum.Sensitivity `json:"sensitivity,omitempty"`
-	Metadata           map[string]any    `json:"metadata,omitempty"`
+	// Title as shown in lists.
+	Title string `json:"title"`
+	// The text.
+	Content string `json:"content"`
+	// Address it came from; empty without.
+	Source *string `json:"source,omitempty"`
+	// Labels to filter by.
+	Tags []string `json:"tags,omitempty"`
+	// Whether everyone signed in may read it. Default: false.
+	IsPublic *bool `json:"isPublic,omitempty"`
+	// resource:action that opens it to its holders besides the owner; the owner alone without.
+	RequiredPermission *string `json:"requiredPermission,omitempty"`
+	// How confidential it is. Default: INTERNAL.
+	Sensitivity *enum.Sensitivity `json:"sensitivity,omitempty"`
+	// Free-form facts about it.
+	Metadata map[string]any `json:"metadata,omitempty"`
 }
 
+// A role to be made.
 type CreateRoleInput struct {
-	Name        string  `json:"name"`
+	// Unique name.
+	Name string `json:"name"`
+	// What its holders do.
 	Description *string `json:"description,omitempty"`
 	// resource:action; each must be held by the caller.
 	Permissions []string `json:"permissions,omitempty"`
 }
 
+// An account to be opened for somebody.
 type CreateUserInput struct {
-	Email    string  `json:"email"`
-	Username string  `json:"username"`
-	Password string  `json:"password"`
+	// E-mail address.
+	Email string `json:"email"`
+	// Login name, by the rules of register.
+	Username string `json:"username"`
+	// 10 to 256 characters, not easy to guess.
+	Password string `json:"password"`
+	// Name as shown to others.
 	FullName *string `json:"fullName,omitempty"`
 	// Names of roles; the caller must hold what they allow. Default: analyst.
 	Roles []string `json:"roles,omitempty"`
 }
 
+// Something that happened to a document: it was processed further, or deleted.
 type DocumentEvent struct {
-	Cursor eventcursor.Cursor   `json:"cursor"`
-	At     time.Time            `json:"at"`
-	Gap    *GapReason           `json:"gap,omitempty"`
+	// Position of the event: subscribe after it to go on.
+	Cursor eventcursor.Cursor `json:"cursor"`
+	// When it happened.
+	At time.Time `json:"at"`
+	// Set when events were left out; the rest is null then.
+	Gap *GapReason `json:"gap,omitempty"`
+	// What the document came to; null with a gap or a deletion.
 	Status *enum.DocumentStatus `json:"status,omitempty"`
 	// 0..1 of the whole processing.
-	Progress *float64      `json:"progress,omitempty"`
+	Progress *float64 `json:"progress,omitempty"`
+	// The document as it is now; null with a gap or a deletion.
 	Document *ent.Document `json:"document,omitempty"`
+	// The document, also when it was deleted; null with a gap.
+	DocumentID *uuid.UUID `json:"documentId,omitempty"`
+	// Whether it was deleted; null with a gap.
+	Deleted *bool `json:"deleted,omitempty"`
 }
 
 func (DocumentEvent) IsEvent() {}
 
 // Position of the event: subscribe after it to go on.
 func (this DocumentEvent) GetCursor() eventcursor.Cursor { return this.Cursor }
-func (this DocumentEvent) GetAt() time.Time              { return this.At }
 
+// When it happened.
+func (this DocumentEvent) GetAt() time.Time { return this.At }
+
+// What an OpenID Connect provider answered.
 type ExchangeOidcCodeInput struct {
 	// Name of a provider of serverInfo.
 	Provider string `json:"provider"`
-	Code     string `json:"code"`
+	// The code of the answer; good once.
+	Code string `json:"code"`
 	// The PKCE verifier (RFC 7636) whose S256 challenge was in the authorization request.
 	CodeVerifier string `json:"codeVerifier"`
 	// The address the answer came to, without what the provider added; the one of the authorization request, on an allowed origin. With several providers its path ends with the provider's name.
@@ -240,33 +334,47 @@ type ExchangeOidcCodeInput struct {
 	Iss *string `json:"iss,omitempty"`
 }
 
+// A tool call.
 type ExecuteToolInput struct {
 	// The tool's name.
-	Tool           string         `json:"tool"`
-	Parameters     map[string]any `json:"parameters"`
-	SessionID      *uuid.UUID     `json:"sessionId,omitempty"`
-	IdempotencyKey *string        `json:"idempotencyKey,omitempty"`
+	Tool string `json:"tool"`
+	// The tool's parameters, by its schema.
+	Parameters map[string]any `json:"parameters"`
+	// The conversation it belongs to; none without.
+	SessionID *uuid.UUID `json:"sessionId,omitempty"`
+	// The same key of the same caller returns the first call again.
+	IdempotencyKey *string `json:"idempotencyKey,omitempty"`
 	// Why it is needed; approvers read it.
 	Justification *string `json:"justification,omitempty"`
 }
 
+// An invitation to register that is still good.
 type Invitation struct {
-	ID        uuid.UUID `json:"id"`
-	Email     string    `json:"email"`
-	Roles     []string  `json:"roles"`
+	// For revokeInvitation.
+	ID uuid.UUID `json:"id"`
+	// Where it was mailed to.
+	Email string `json:"email"`
+	// Names of the roles the account gets.
+	Roles []string `json:"roles"`
+	// When it was made.
 	CreatedAt time.Time `json:"createdAt"`
+	// When it ends.
 	ExpiresAt time.Time `json:"expiresAt"`
 	// Who invited; null when hidden.
 	InvitedBy *ent.User `json:"invitedBy,omitempty"`
 }
 
+// A new invitation and its token.
 type InvitationPayload struct {
 	// For register(invitation:); good once.
-	Token      string      `json:"token"`
+	Token string `json:"token"`
+	// The invitation.
 	Invitation *Invitation `json:"invitation"`
 }
 
+// Who is invited.
 type InviteUserInput struct {
+	// Where the invitation is mailed to.
 	Email string `json:"email"`
 	// Names of roles; the caller must hold what they allow. Default: analyst.
 	Roles []string `json:"roles,omitempty"`
@@ -274,19 +382,27 @@ type InviteUserInput struct {
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }
 
+// Who signs in, and the proof. An account with a second factor needs totpCode or recoveryCode.
 type LoginInput struct {
 	// E-mail address or username.
-	Login        string  `json:"login"`
-	Password     string  `json:"password"`
-	TotpCode     *string `json:"totpCode,omitempty"`
+	Login string `json:"login"`
+	// The password.
+	Password string `json:"password"`
+	// The six digits the authenticator shows.
+	TotpCode *string `json:"totpCode,omitempty"`
+	// A recovery code in place of totpCode; good once.
 	RecoveryCode *string `json:"recoveryCode,omitempty"`
 }
 
+// An OpenID Connect provider one can sign in with.
 type OidcProvider struct {
-	Name             string `json:"name"`
+	// Name for exchangeOidcCode.
+	Name string `json:"name"`
+	// Where to send the person, with the parameters of the authorization request added.
 	AuthorizationURL string `json:"authorizationUrl"`
 }
 
+// The request budget of a caller.
 type RateLimit struct {
 	// Points the budget holds when full.
 	Limit int `json:"limit"`
@@ -298,46 +414,68 @@ type RateLimit struct {
 	ResetAt time.Time `json:"resetAt"`
 }
 
+// Recovery codes, shown once.
 type RecoveryCodes struct {
 	// Ten codes, each good once in place of a TOTP code.
 	Codes []string `json:"codes"`
 }
 
+// An account to be opened.
 type RegisterInput struct {
+	// E-mail address; a link to confirm it is mailed.
 	Email string `json:"email"`
 	// 3 to 64 letters, digits, dots, dashes or underscores; no @.
-	Username string  `json:"username"`
-	Password string  `json:"password"`
+	Username string `json:"username"`
+	// 10 to 256 characters, not easy to guess.
+	Password string `json:"password"`
+	// Name as shown to others.
 	FullName *string `json:"fullName,omitempty"`
 	// Needed where registration is by invitation.
 	Invitation *string `json:"invitation,omitempty"`
 }
 
+// What is rejected, and why.
 type RejectToolExecutionInput struct {
+	// The request.
 	ApprovalID uuid.UUID `json:"approvalId"`
-	ArgsHash   string    `json:"argsHash"`
-	Reason     string    `json:"reason"`
+	// The hash of what was shown; another hash is refused.
+	ArgsHash string `json:"argsHash"`
+	// Why; the requester and the model read it.
+	Reason string `json:"reason"`
 }
 
+// A new password and the token of the mailed link.
 type ResetPasswordInput struct {
-	Token       string `json:"token"`
+	// The token of the mailed link.
+	Token string `json:"token"`
+	// The new password: 10 to 256 characters, not easy to guess.
 	NewPassword string `json:"newPassword"`
 }
 
+// What to search for, and where.
 type SearchDocumentsInput struct {
+	// Words or a question.
 	Query string `json:"query"`
 	// 1..100
-	Limit       *int             `json:"limit,omitempty"`
-	SearchType  *enum.SearchType `json:"searchType,omitempty"`
-	Tags        []string         `json:"tags,omitempty"`
-	DocumentIds []uuid.UUID      `json:"documentIds,omitempty"`
-	SessionID   *uuid.UUID       `json:"sessionId,omitempty"`
+	Limit *int `json:"limit,omitempty"`
+	// By meaning, by words or by both.
+	SearchType *enum.SearchType `json:"searchType,omitempty"`
+	// Only documents with one of these tags; all without.
+	Tags []string `json:"tags,omitempty"`
+	// Only these documents; all without.
+	DocumentIds []uuid.UUID `json:"documentIds,omitempty"`
+	// The conversation the hits are recorded with.
+	SessionID *uuid.UUID `json:"sessionId,omitempty"`
 }
 
+// A passage that was found.
 type SearchHit struct {
-	Result   *ent.SearchResult  `json:"result"`
-	Chunk    *ent.DocumentChunk `json:"chunk"`
-	Document *ent.Document      `json:"document"`
+	// The record of the hit; rateSearchResult takes its id.
+	Result *ent.SearchResult `json:"result"`
+	// The passage.
+	Chunk *ent.DocumentChunk `json:"chunk"`
+	// The document of the passage.
+	Document *ent.Document `json:"document"`
 	// Relevance, 0..1.
 	Score float64 `json:"score"`
 	// Place in the list, from 1.
@@ -352,25 +490,33 @@ type SearchHit struct {
 	GrantedBy string `json:"grantedBy"`
 }
 
+// What a search found.
 type SearchPayload struct {
 	// Groups the hits of this search.
-	SearchID uuid.UUID    `json:"searchId"`
-	Hits     []*SearchHit `json:"hits"`
+	SearchID uuid.UUID `json:"searchId"`
+	// The passages, best first.
+	Hits []*SearchHit `json:"hits"`
 	// Whether there is nothing more to find.
-	Exhausted bool    `json:"exhausted"`
-	TookMs    float64 `json:"tookMs"`
+	Exhausted bool `json:"exhausted"`
+	// Milliseconds it took.
+	TookMs float64 `json:"tookMs"`
 }
 
+// A message to be sent.
 type SendMessageInput struct {
+	// The conversation.
 	SessionID uuid.UUID `json:"sessionId"`
-	Content   string    `json:"content"`
+	// The text.
+	Content string `json:"content"`
 	// The same key in the same conversation returns the first message again.
 	IdempotencyKey *string `json:"idempotencyKey,omitempty"`
 	// Documents the search is limited to.
 	DocumentIds []uuid.UUID `json:"documentIds,omitempty"`
 }
 
+// The message as stored, and the answer that was begun.
 type SendMessagePayload struct {
+	// The message.
 	Message *ent.ChatMessage `json:"message"`
 	// The turn's one answer: the text of all its steps is appended to it.
 	Reply *ent.ChatMessage `json:"reply"`
@@ -378,6 +524,7 @@ type SendMessagePayload struct {
 	EventCursor eventcursor.Cursor `json:"eventCursor"`
 }
 
+// What the server is and offers.
 type ServerInfo struct {
 	// Version of the program.
 	Version string `json:"version"`
@@ -389,16 +536,23 @@ type ServerInfo struct {
 	OidcProviders []*OidcProvider `json:"oidcProviders"`
 }
 
+// Events as they happen. Subscribe after reading: ChatSession.eventCursor and Query.eventCursor are positions before the read, so nothing is lost between the two. Without a cursor events begin now.
 type Subscription struct {
 }
 
+// A tool call has come further.
 type ToolExecutionEvent struct {
-	Cursor eventcursor.Cursor        `json:"cursor"`
-	At     time.Time                 `json:"at"`
-	Gap    *GapReason                `json:"gap,omitempty"`
+	// Position of the event: subscribe after it to go on.
+	Cursor eventcursor.Cursor `json:"cursor"`
+	// When it happened.
+	At time.Time `json:"at"`
+	// Set when events were left out; the rest is null then.
+	Gap *GapReason `json:"gap,omitempty"`
+	// What the call came to; null with a gap.
 	Status *enum.ToolExecutionStatus `json:"status,omitempty"`
 	// 0..1, where the tool reports it.
-	Progress  *float64           `json:"progress,omitempty"`
+	Progress *float64 `json:"progress,omitempty"`
+	// The call as it is now; null with a gap.
 	Execution *ent.ToolExecution `json:"execution,omitempty"`
 }
 
@@ -406,8 +560,11 @@ func (ToolExecutionEvent) IsEvent() {}
 
 // Position of the event: subscribe after it to go on.
 func (this ToolExecutionEvent) GetCursor() eventcursor.Cursor { return this.Cursor }
-func (this ToolExecutionEvent) GetAt() time.Time              { return this.At }
 
+// When it happened.
+func (this ToolExecutionEvent) GetAt() time.Time { return this.At }
+
+// A second factor that was begun: shown once, in force after confirmTotp.
 type TotpEnrollment struct {
 	// Base32, to be typed into an authenticator.
 	Secret string `json:"secret"`
@@ -417,51 +574,80 @@ type TotpEnrollment struct {
 	QRCode string `json:"qrCode"`
 }
 
+// Settings to be changed; what is left out stays.
 type UpdateChatSessionInput struct {
-	Title             *string               `json:"title,omitempty"`
-	Model             *string               `json:"model,omitempty"`
-	SystemPrompt      *string               `json:"systemPrompt,omitempty"`
-	Temperature       *float64              `json:"temperature,omitempty"`
-	ContextWindowSize *int                  `json:"contextWindowSize,omitempty"`
-	Strategy          *enum.ContextStrategy `json:"strategy,omitempty"`
+	// Title as shown in lists.
+	Title *string `json:"title,omitempty"`
+	// Name of a model of serverInfo.
+	Model *string `json:"model,omitempty"`
+	// Instructions given to the model.
+	SystemPrompt *string `json:"systemPrompt,omitempty"`
+	// 0..2
+	Temperature *float64 `json:"temperature,omitempty"`
+	// Tokens, 512..1000000
+	ContextWindowSize *int `json:"contextWindowSize,omitempty"`
+	// How the conversation is fitted into the window.
+	Strategy *enum.ContextStrategy `json:"strategy,omitempty"`
 	// Archives or revives the conversation.
 	IsActive *bool `json:"isActive,omitempty"`
 }
 
+// What of a role is changed; what is left out stays.
 type UpdateRoleInput struct {
-	Name        *string `json:"name,omitempty"`
+	// A new unique name.
+	Name *string `json:"name,omitempty"`
+	// What its holders do.
 	Description *string `json:"description,omitempty"`
 }
 
+// What of an account is changed; what is left out stays.
 type UpdateUserInput struct {
 	// A new address must be verified anew.
-	Email    *string `json:"email,omitempty"`
+	Email *string `json:"email,omitempty"`
+	// A new login name, by the rules of register.
 	Username *string `json:"username,omitempty"`
+	// Name as shown to others.
 	FullName *string `json:"fullName,omitempty"`
 	// The caller's own password: needed to change one's own e-mail address.
 	Password *string `json:"password,omitempty"`
 }
 
+// A file to be stored, and who may read it.
 type UploadDocumentInput struct {
-	File               graphql.Upload    `json:"file"`
-	Title              *string           `json:"title,omitempty"`
-	Tags               []string          `json:"tags,omitempty"`
-	IsPublic           *bool             `json:"isPublic,omitempty"`
-	RequiredPermission *string           `json:"requiredPermission,omitempty"`
-	Sensitivity        *enum.Sensitivity `json:"sensitivity,omitempty"`
-	Metadata           map[string]any    `json:"metadata,omitempty"`
+	// The bytes: a file of the multipart request.
+	File graphql.Upload `json:"file"`
+	// Title as shown in lists. Default: the file's name.
+	Title *string `json:"title,omitempty"`
+	// Labels to filter by.
+	Tags []string `json:"tags,omitempty"`
+	// Whether everyone signed in may read it. Default: false.
+	IsPublic *bool `json:"isPublic,omitempty"`
+	// resource:action that opens it to its holders besides the owner; the owner alone without.
+	RequiredPermission *string `json:"requiredPermission,omitempty"`
+	// How confidential it is. Default: INTERNAL.
+	Sensitivity *enum.Sensitivity `json:"sensitivity,omitempty"`
+	// Free-form facts about it.
+	Metadata map[string]any `json:"metadata,omitempty"`
 }
 
+// What happened to an approval request.
 type ApprovalEventKind string
 
 const (
+	// It was asked for.
 	ApprovalEventKindRequested ApprovalEventKind = "REQUESTED"
-	ApprovalEventKindDecided   ApprovalEventKind = "DECIDED"
-	ApprovalEventKindApproved  ApprovalEventKind = "APPROVED"
-	ApprovalEventKindRejected  ApprovalEventKind = "REJECTED"
-	ApprovalEventKindExpired   ApprovalEventKind = "EXPIRED"
+	// An approver decided; more decisions are needed.
+	ApprovalEventKindDecided ApprovalEventKind = "DECIDED"
+	// It has all approvals it needs.
+	ApprovalEventKindApproved ApprovalEventKind = "APPROVED"
+	// An approver rejected it.
+	ApprovalEventKindRejected ApprovalEventKind = "REJECTED"
+	// It was not decided, or not used, in time.
+	ApprovalEventKindExpired ApprovalEventKind = "EXPIRED"
+	// It was taken back.
 	ApprovalEventKindWithdrawn ApprovalEventKind = "WITHDRAWN"
-	ApprovalEventKindConsumed  ApprovalEventKind = "CONSUMED"
+	// The approved call has started.
+	ApprovalEventKindConsumed ApprovalEventKind = "CONSUMED"
 )
 
 var AllApprovalEventKind = []ApprovalEventKind{
@@ -521,10 +707,15 @@ func (e ApprovalEventKind) MarshalJSON() ([]byte, error) {
 type ChatMessageEventKind string
 
 const (
-	ChatMessageEventKindCreated   ChatMessageEventKind = "CREATED"
-	ChatMessageEventKindStarted   ChatMessageEventKind = "STARTED"
+	// It was stored.
+	ChatMessageEventKindCreated ChatMessageEventKind = "CREATED"
+	// A worker began to write it, or began anew.
+	ChatMessageEventKindStarted ChatMessageEventKind = "STARTED"
+	// It is whole.
 	ChatMessageEventKindCompleted ChatMessageEventKind = "COMPLETED"
-	ChatMessageEventKindFailed    ChatMessageEventKind = "FAILED"
+	// It ended by an error.
+	ChatMessageEventKindFailed ChatMessageEventKind = "FAILED"
+	// It was stopped.
 	ChatMessageEventKindCancelled ChatMessageEventKind = "CANCELLED"
 )
 

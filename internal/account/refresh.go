@@ -90,7 +90,7 @@ type login struct {
 }
 
 const loginColumns = `SELECT id, user_id, family_id, replaced_by, is_active, created_at, expires_at, revoked_at, mfa_at, refresh_token,
-	coalesce(ip_address, ''), coalesce(user_agent, ''), coalesce((SELECT f.created_at FROM sessions f WHERE f.id = s.family_id), created_at) FROM sessions s`
+	coalesce(ip_address, ''), coalesce(user_agent, ''), signed_in_at FROM sessions`
 
 func scanLogin(row pgx.Row) (login, error) {
 	var l login

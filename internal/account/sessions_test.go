@@ -38,6 +38,7 @@ func TestSessions_AbsoluteLimit(t *testing.T) {
 		s = r.refresh(t, laptop, s.RefreshToken)
 		want := begun.Add(min(time.Duration(days)*24*time.Hour+10*24*time.Hour, 25*24*time.Hour))
 		require.WithinDuration(t, want, s.Session.ExpiresAt, time.Second, "on day %d", days)
+		require.Equal(t, begun, s.Session.SignedInAt)
 	}
 	r.pass(begun.Add(25*24*time.Hour - 5*time.Minute).Sub(r.config.Now()))
 	s = r.refresh(t, laptop, s.RefreshToken)

@@ -102,7 +102,7 @@ func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refres
 		return opened{}, fmt.Errorf("a refresh token of this server: %w", err)
 	}
 	d := deviceOf(ctx)
-	err = tx.Session.Create().SetID(l.id).SetCreatedAt(created).SetUserID(userID).SetFamilyID(l.family).SetNillableMfaAt(l.mfaAt).
+	err = tx.Session.Create().SetID(l.id).SetCreatedAt(created).SetUserID(userID).SetFamilyID(l.family).SetSignedInAt(l.begun).SetNillableMfaAt(l.mfaAt).
 		SetToken(auth.HashTokenID(jti)).SetRefreshToken(hash).SetExpiresAt(ends).SetLastActivity(now).
 		SetNillableIPAddress(optional(d.ip)).SetNillableUserAgent(optional(d.userAgent)).Exec(asSystem(ctx))
 	if err != nil {

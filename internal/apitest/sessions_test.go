@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
 
@@ -75,4 +77,67 @@ func TestSessionsCap(t *testing.T) {
 		x.ok(t, `{ viewer { id } }`, nil, nil)
 	}
 	require.Equal(t, "2", s.text(t, `SELECT count(*)::text FROM sessions WHERE user_id = $1 AND is_active`, first.id))
+}
+
+// TestSessions_Listed: a session that is refreshed stays one in the lists, and keeps the time of its sign-in.
+func TestSessions_Listed(t *testing.T) {
+	x := shared().newPerson(t, "fresh", "analyst")
+	type row struct {
+		ID                    uuid.UUID
+		SignedInAt, CreatedAt time.Time
+		IsCurrent             bool
+	}
+	type page struct {
+		TotalCount int
+		Edges      []struct{ Node row }
+	}
+	type lists struct{ Sessions, Ended, Going, All page }
+	const node = ` { totalCount edges { node { id signedInAt createdAt isCurrent } } }`
+	const of = `sessions` + node + ` ended: sessions(where: {ended: true})` + node + ` going: sessions(where: {ended: false, kind: INTERACTIVE})` + node + ` all: sessions(where: {})` + node
+	list := func() lists {
+		var d struct {
+			Viewer lists
+			lists
+		}
+		x.ok(t, `{ viewer { `+of+` } `+of+` }`, nil, &d)
+		require.Equal(t, d.lists, d.Viewer)
+		return d.lists
+	}
+	first := list()
+	require.Equal(t, 1, first.Sessions.TotalCount)
+	begun := first.Sessions.Edges[0].Node
+	require.Equal(t, x.session, begun.ID)
+	require.True(t, begun.IsCurrent)
+	require.WithinDuration(t, begun.CreatedAt, begun.SignedInAt, time.Second)
+	for range 3 {
+		var d struct {
+			RefreshSession struct {
+				AccessToken, RefreshToken string
+				Session                   struct{ ID uuid.UUID }
+			}
+		}
+		(&person{server: x.server}).ok(t, refreshSession, map[string]any{"t": x.refresh}, &d)
+		x.token, x.refresh, x.session = d.RefreshSession.AccessToken, d.RefreshSession.RefreshToken, d.RefreshSession.Session.ID
+		keepOut(x.token, x.refresh)
+	}
+	other := x.login(t)
+	l := list()
+	require.Equal(t, []int{2, 3, 2, 5}, []int{l.Sessions.TotalCount, l.Ended.TotalCount, l.Going.TotalCount, l.All.TotalCount})
+	now := l.Sessions.Edges[0].Node
+	require.Equal(t, x.session, now.ID)
+	require.NotEqual(t, begun.ID, now.ID)
+	require.Equal(t, begun.SignedInAt, now.SignedInAt)
+	require.True(t, now.CreatedAt.After(begun.CreatedAt))
+	require.True(t, l.Sessions.Edges[1].Node.SignedInAt.After(begun.SignedInAt), "another sign-in")
+	for _, e := range l.Ended.Edges {
+		require.Equal(t, begun.SignedInAt, e.Node.SignedInAt)
+	}
+
+	other.ok(t, `mutation { logout }`, nil, nil)
+	require.Equal(t, 1, list().Sessions.TotalCount)
+	x.server.commit(t, uuid.Nil, `UPDATE sessions SET expires_at = now() WHERE user_id = $1 AND id <> $2`, x.id, x.session)
+	third := x.login(t)
+	x.server.commit(t, third.session, `UPDATE sessions SET expires_at = now() WHERE id = $1`, third.session)
+	l = list()
+	require.Equal(t, []int{1, 5}, []int{l.Sessions.TotalCount, l.Ended.TotalCount}, "one that has expired has ended")
 }

@@ -229,8 +229,8 @@ func (s *Service) refused(ctx context.Context, doing string, id uuid.UUID, err e
 	return err
 }
 
-// Delete removes the caller's conversation and its messages, after stopping what runs in it. Tool calls, approvals and
-// audit rows stay. NOT_FOUND, FORBIDDEN. Audited as CHAT_SESSION_DELETED.
+// Delete removes the caller's conversation and its messages, after stopping what runs in it, and ends who listens to it.
+// Tool calls, approvals and audit rows stay. NOT_FOUND, FORBIDDEN. Audited as CHAT_SESSION_DELETED.
 func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 	if err := uid.Check(id, uid.ChatSession, "id"); err != nil {
 		return err
@@ -252,6 +252,7 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		if err := tx.ChatSession.DeleteOneID(id).Exec(ctx); err != nil {
 			return err
 		}
+		tx.Event(fact.ChatSubject(id), fact.Chat{Deleted: true})
 		tx.Audit(audit.Entry{Action: enum.AuditActionChatSessionDeleted, Resource: "ChatSession", ResourceID: id, SessionID: id, Details: map[string]any{"messages": n}})
 		return nil
 	})

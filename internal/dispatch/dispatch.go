@@ -53,7 +53,7 @@ type Tool struct {
 	Execution *ent.ToolExecution
 }
 
-// Document is what happened to a document; it is loaded without its text.
+// Document is what happened to a document; it is loaded without its text, and nil when it was deleted.
 type Document struct {
 	At       time.Time
 	Fact     fact.Document
@@ -165,9 +165,16 @@ func (d *Dispatcher) load(ctx context.Context, m event.Message) (realtime.Event,
 	ctx = authz.With(ctx, authz.Dispatcher)
 	var v any
 	var err error
+	last := false
 	switch {
 	case strings.HasPrefix(m.Subject, "chat."):
-		v, err = d.chat(ctx, m)
+		var f fact.Chat
+		if f, err = decode[fact.Chat](m); err != nil {
+			break
+		}
+		if last = f.Deleted; !last {
+			v, err = d.chat(ctx, m.At, f)
+		}
 	case m.Subject == fact.Approvals:
 		var f fact.Approval
 		if f, err = decode[fact.Approval](m); err == nil {
@@ -186,7 +193,9 @@ func (d *Dispatcher) load(ctx context.Context, m event.Message) (realtime.Event,
 		var f fact.Document
 		if f, err = decode[fact.Document](m); err == nil {
 			var x *ent.Document
-			x, err = d.document(ctx, f.Document)
+			if f.Deleted == nil {
+				x, err = d.document(ctx, f.Document)
+			}
 			v = Document{At: m.At, Fact: f, Document: x}
 		}
 	default:
@@ -202,15 +211,11 @@ func (d *Dispatcher) load(ctx context.Context, m event.Message) (realtime.Event,
 	case err != nil:
 		return realtime.Event{}, false, err
 	}
-	return realtime.Event{Topic: m.Subject, Seq: m.Seq, Value: v}, true, nil
+	return realtime.Event{Topic: m.Subject, Seq: m.Seq, Value: v, Last: last}, true, nil
 }
 
-func (d *Dispatcher) chat(ctx context.Context, m event.Message) (Chat, error) {
-	f, err := decode[fact.Chat](m)
-	if err != nil {
-		return Chat{}, err
-	}
-	out := Chat{At: m.At, Delta: f.Delta, Kind: f.Kind}
+func (d *Dispatcher) chat(ctx context.Context, at time.Time, f fact.Chat) (out Chat, err error) {
+	out = Chat{At: at, Delta: f.Delta, Kind: f.Kind}
 	switch {
 	case f.Delta != nil:
 	case f.Message != uuid.Nil:

@@ -228,6 +228,25 @@ func TestDispatcher_Loads(t *testing.T) {
 	require.NotContains(t, q, `"original"`)
 }
 
+// TestDispatcher_Deleted: a deletion needs no row, ends a conversation's topic and says who could read the document.
+func TestDispatcher_Deleted(t *testing.T) {
+	r := newRig(t)
+	chat := fact.ChatSubject(r.session)
+	s, listens := r.subscribe(t, fact.Documents), r.subscribe(t, chat)
+	before := r.hub.Position()
+	gone := uid.New(uid.Document)
+	r.db.since()
+	r.publish(t, chat, fact.Chat{Deleted: true})
+	r.publish(t, fact.Documents, fact.Document{Document: gone, Deleted: &fact.Readers{Owner: r.p.UserID}})
+	d := s.next(t).Value.(dispatch.Document)
+	require.Nil(t, d.Document)
+	require.Equal(t, gone, d.Fact.Document)
+	require.Equal(t, r.p.UserID, d.Fact.Deleted.Owner)
+	require.Equal(t, "complete", listens.next(t).Topic)
+	require.Equal(t, "complete", r.resume(t, before, chat).next(t).Topic, "who resumes from before it too")
+	require.Empty(t, r.db.since())
+}
+
 func TestDispatcher_OncePerEvent(t *testing.T) {
 	r := newRig(t)
 	var sinks []*sink

@@ -203,6 +203,7 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		if err := tx.Document.DeleteOneID(id).Exec(ctx); err != nil { // the chunks go with it
 			return err
 		}
+		tx.Event(fact.Documents, fact.Document{Status: d.Status, Document: id, Deleted: &fact.Readers{Owner: d.UploadedBy, Public: d.IsPublic, Permission: d.RequiredPermission}})
 		tx.Audit(audit.Entry{Action: enum.AuditActionDocumentDeleted, Resource: "Document", ResourceID: id,
 			Details: map[string]any{"bytes": d.FileSize}, Sensitive: atLeastConfidential(d.Sensitivity)})
 		return nil

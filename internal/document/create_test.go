@@ -18,9 +18,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/ent/document"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/fact"
 	"cdsa.dev/cdsa/internal/testkit"
 	"cdsa.dev/cdsa/internal/uid"
 )
@@ -215,12 +218,39 @@ func TestService_Delete(t *testing.T) {
 
 	require.NoError(t, w.Delete(testkit.As(w.ann), d.ID))
 	require.Equal(t, 1, w.audits(enum.AuditActionDocumentDeleted, d.ID))
+	events := w.events(d.ID)
+	require.Equal(t, &fact.Readers{Owner: w.ann.UserID, Public: true}, events[len(events)-1].Deleted)
 	require.Zero(t, w.Count(t, "SELECT count(*) FROM document_chunks WHERE document_id = $1", d.ID))
 	kept := w.Kit.Client.SearchResult.GetX(testkit.As(w.bob), hit.ID)
 	require.Equal(t, d.ID, kept.DocumentID)
 	require.Equal(t, hit.EndOffset, kept.EndOffset)
 	require.Nil(t, kept.ChunkID)
 	requireCode(t, errs.NotFound, w.Delete(testkit.As(w.ann), d.ID))
+}
+
+func TestTagged(t *testing.T) {
+	w := newWorld(t)
+	tagged := func(tags ...string) *ent.Document {
+		in := note("tagged "+strings.Join(tags, " "), "text "+strings.Join(tags, " "))
+		in.Tags = tags
+		return w.create(w.ann, in, false)
+	}
+	a, ab, odd := tagged("a"), tagged("b", "a"), tagged(`o'd"d,{}\`)
+	tagged()
+	find := func(p *authz.Principal, tags ...string) []uuid.UUID {
+		filter, err := Tagged(tags)
+		require.NoError(t, err)
+		return w.Kit.Client.Document.Query().Where(filter).Order(ent.Asc(document.FieldID)).IDsX(testkit.As(p))
+	}
+	require.Equal(t, []uuid.UUID{a.ID, ab.ID}, find(w.ann, "a"))
+	require.Equal(t, []uuid.UUID{ab.ID}, find(w.ann, "a", "b"))
+	require.Equal(t, []uuid.UUID{odd.ID}, find(w.ann, `o'd"d,{}\`))
+	require.Empty(t, find(w.ann, "c"))
+	require.Empty(t, find(w.bob, "a"), "it opens nothing")
+	for _, tags := range [][]string{make([]string, maxTags+1), {strings.Repeat("x", maxTag+1)}, {"a\x00"}} {
+		_, err := Tagged(tags)
+		requireCode(t, errs.BadUserInput, err)
+	}
 }
 
 func TestService_ChunkCount(t *testing.T) {

@@ -18,17 +18,20 @@ import (
 	"slices"
 	"sync"
 
+	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/ent/document"
+	"cdsa.dev/cdsa/ent/predicate"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/embed"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/pgarray"
 	"cdsa.dev/cdsa/internal/rule"
 	"cdsa.dev/cdsa/internal/uid"
 	"cdsa.dev/cdsa/internal/uow"
@@ -55,6 +58,16 @@ func columns(content bool) []string {
 		return without(document.Columns, document.FieldOriginal)
 	}
 	return without(document.Columns, document.FieldOriginal, document.FieldContent)
+}
+
+// Tagged is a filter of documents that have all of these tags. BAD_USER_INPUT.
+func Tagged(tags []string) (predicate.Document, error) {
+	if badTags(tags) {
+		return nil, errs.Input("where.tagsContain", "At most %d tags of at most %d characters.", maxTags, maxTag)
+	}
+	return func(s *sql.Selector) {
+		s.Where(sql.P(func(b *sql.Builder) { b.Ident(s.C(document.FieldTags)).WriteString(" @> ").Arg(pgarray.Strings(tags)) }))
+	}, nil
 }
 
 func without(columns []string, not ...string) []string {

@@ -116,6 +116,11 @@ func cleanName(s string) string {
 	return strings.TrimSpace(s)
 }
 
+// badTags says whether these cannot be looked for.
+func badTags(tags []string) bool {
+	return len(tags) > maxTags || slices.ContainsFunc(tags, func(t string) bool { return !text(t, maxTag) })
+}
+
 func (in *Input) tags(bad map[string]string) {
 	tags := make([]string, 0, len(in.Tags))
 	for _, t := range in.Tags {

@@ -124,7 +124,7 @@ func (p *SearchParams) check() error {
 		return errs.Input("input.limit", "Ask for between 1 and %d results.", store.MaxLimit)
 	case !slices.Contains(p.Type.Values(), string(p.Type)):
 		return errs.Input("input.searchType", "The search type must be SEMANTIC, KEYWORD or HYBRID.")
-	case len(p.Tags) > maxTags || slices.ContainsFunc(p.Tags, func(t string) bool { return !text(t, maxTag) }):
+	case badTags(p.Tags):
 		return errs.Input("input.tags", "At most %d tags of at most %d characters.", maxTags, maxTag)
 	}
 	if err := checkIDs(p.DocumentIDs, "input.documentIds"); err != nil {

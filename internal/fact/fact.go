@@ -37,12 +37,13 @@ const (
 	Cancelled MessageKind = "CANCELLED"
 )
 
-// Chat is an event of one conversation: exactly one of Delta, Message and Execution is set.
+// Chat is an event of one conversation: exactly one of Delta, Message, Execution and Deleted is set.
 type Chat struct {
 	Delta     *Delta      `json:"d,omitempty"`
 	Kind      MessageKind `json:"k,omitempty"` // with Message
 	Message   uuid.UUID   `json:"m,omitzero"`
 	Execution uuid.UUID   `json:"x,omitzero"`
+	Deleted   bool        `json:"g,omitempty"` // the conversation is gone: its last event
 }
 
 // Delta is a piece of an answer's text. Offset counts UTF-16 code units of the message and attempt sent before.
@@ -88,4 +89,12 @@ type Document struct {
 	Status   enum.DocumentStatus `json:"s"`
 	Document uuid.UUID           `json:"d"`
 	Progress float64             `json:"p"`
+	Deleted  *Readers            `json:"g,omitempty"` // it is gone; by then no row says who could read it
+}
+
+// Readers are what the readers of a document are judged by.
+type Readers struct {
+	Owner      uuid.UUID `json:"u"`
+	Public     bool      `json:"p,omitempty"`
+	Permission *string   `json:"r,omitempty"`
 }

@@ -50,7 +50,7 @@ func isTooLarge(err error) bool {
 func (x *exchange) tooLarge(limit int64) {
 	x.drain()
 	x.refuseInput(http.StatusRequestEntityTooLarge, 0, errs.New(errs.ResourceExhausted,
-		"The request body is larger than %d bytes. Send less, or upload files in parts.", limit))
+		"The request body is larger than %d bytes. Send less.", limit))
 }
 
 // drain throws away what the client is still sending and closes the connection after the answer.

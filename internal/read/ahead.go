@@ -58,7 +58,7 @@ type ahead struct {
 }
 
 // derived says of which rows something is selected that is read for all of them together: package batch is told of them.
-type derived struct{ sessions, executions bool }
+type derived struct{ sessions, messages, executions bool }
 
 func (a *ahead) fields(f collectedField, on []string) []collectedField {
 	return graphql.CollectFields(a.op, f.Selections, on)
@@ -162,6 +162,7 @@ func (a *ahead) message(f collectedField, b *below) bool {
 			return false
 		}
 		b.message |= s
+		a.derived.messages = a.derived.messages || sub.Name == "citations"
 	}
 	return true
 }

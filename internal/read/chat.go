@@ -114,7 +114,7 @@ func (r *Reader) ChatSession(ctx context.Context, sessionID uuid.UUID) (found *e
 // chatSessions reads conversations in the statement's order, for the messages connections that were seen.
 func (r *Reader) chatSessions(ctx context.Context, s shape, args []any, seen *ahead) ([]*ent.ChatSession, error) {
 	st := r.shapes.statement(s)
-	rd := sessionRows{client: r.client, st: st, withCall: s.below.execution != 0, keepCalls: seen.derived.executions, rows: make([]*ent.ChatSession, 0, s.page.limit), session: newSlab[ent.ChatSession](s.page.limit)}
+	rd := sessionRows{client: r.client, st: st, withCall: s.below.execution != 0, keepMessages: seen.derived.messages, keepCalls: seen.derived.executions, rows: make([]*ent.ChatSession, 0, s.page.limit), session: newSlab[ent.ChatSession](s.page.limit)}
 	if s.below.message != 0 {
 		rd.perSession = s.below.page.limit
 		n := s.page.limit * rd.perSession
@@ -131,17 +131,19 @@ func (r *Reader) chatSessions(ctx context.Context, s shape, args []any, seen *ah
 	if seen.derived.sessions {
 		batch.Note(ctx, rd.rows)
 	}
+	batch.Note(ctx, rd.keptMessages)
 	batch.Note(ctx, rd.kept)
 	return rd.rows, nil
 }
 
 // sessionRows puts together conversations from joined rows, which come in order.
 type sessionRows struct {
-	client     *ent.Client
-	st         *statement
-	withCall   bool
-	keepCalls  bool
-	perSession int // 0: no messages are read
+	client       *ent.Client
+	st           *statement
+	withCall     bool
+	keepMessages bool
+	keepCalls    bool
+	perSession   int // 0: no messages are read
 
 	rows     []*ent.ChatSession
 	messages [][]*ent.ChatMessage // of rows, by place
@@ -150,6 +152,8 @@ type sessionRows struct {
 	call     slab[ent.ToolExecution]
 	kept     []*ent.ToolExecution
 	tool     slab[ent.Tool]
+
+	keptMessages []*ent.ChatMessage
 }
 
 func (d *sessionRows) row(v [][]byte) error {
@@ -175,6 +179,9 @@ func (d *sessionRows) row(v [][]byte) error {
 	}
 	last := len(d.messages) - 1
 	d.messages[last] = append(d.messages[last], m)
+	if d.keepMessages {
+		d.keptMessages = append(d.keptMessages, m)
+	}
 	if !d.withCall {
 		return nil
 	}

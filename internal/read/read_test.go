@@ -27,6 +27,7 @@ import (
 	"cdsa.dev/cdsa/graph/generated"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/cite"
 	"cdsa.dev/cdsa/internal/event/eventcursor"
 	"cdsa.dev/cdsa/internal/read"
 	"cdsa.dev/cdsa/internal/testkit"
@@ -46,7 +47,18 @@ type api struct {
 func (a api) Query() generated.QueryResolver                 { return query{api: a} }
 func (a api) AuditLog() generated.AuditLogResolver           { return auditLog{a} }
 func (a api) ChatSession() generated.ChatSessionResolver     { return chatSession{} }
+func (a api) ChatMessage() generated.ChatMessageResolver     { return chatMessage{} }
 func (a api) ToolExecution() generated.ToolExecutionResolver { return toolExecution{} }
+
+type chatMessage struct{ generated.ChatMessageResolver }
+
+func (chatMessage) Citations(_ context.Context, m *ent.ChatMessage) ([]*cite.Citation, error) {
+	l := make([]*cite.Citation, len(m.Citations))
+	for i := range l {
+		l[i] = &m.Citations[i]
+	}
+	return l, nil
+}
 
 type query struct {
 	generated.QueryResolver

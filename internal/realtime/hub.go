@@ -123,11 +123,15 @@ func (h *Hub) HasSubscribers(topic string) bool {
 	return false
 }
 
-// Publish hands e to the subscriptions of its topic and returns without waiting for them, unless a queue is full. It
-// is to be called by one goroutine, with rising Seq: the bus's consumer.
+// Publish hands e to the subscriptions of its topic and returns without waiting for them, unless a queue is full; the
+// last of a topic ends them. It is to be called by one goroutine, with rising Seq: the bus's consumer.
 func (h *Hub) Publish(e Event) {
 	h.Advance(e.Seq) // before the look for subscribers; see Advance
 	h.stats.published.Add(1)
+	if e.Last {
+		h.Complete(e.Topic)
+		return
+	}
 	for _, s := range h.shards {
 		if s.has(e.Topic) {
 			h.enqueue(s, item{event: e})

@@ -352,6 +352,29 @@ func TestResume_LiveEventsAndEndDuringReplay(t *testing.T) {
 	}
 }
 
+// A topic's last event is not shown: it completes those who listen, and those who come for what was before it.
+func TestHub_Last(t *testing.T) {
+	h := newHub(t, HubOptions{})
+	s := &store{}
+	live, elsewhere := newRecorder(), newRecorder()
+	h.Join(t.Context(), &Ticket{Topics: []string{"a"}}, live)
+	h.Join(t.Context(), &Ticket{Topics: []string{"b"}}, elsewhere)
+	for _, e := range []Event{{Topic: "a", Seq: 1}, {Topic: "a", Seq: 2}, {Topic: "a", Seq: 3, Last: true}, {Topic: "a", Seq: 4}, {Topic: "b", Seq: 5}} {
+		s.add(e)
+		h.Publish(e)
+	}
+	live.until(t, ended("complete"))
+	require.Equal(t, []uint64{1, 2}, live.seqs)
+	elsewhere.until(t, elsewhere.has(5))
+	for after, want := range [][]uint64{{1, 2}, {2}, nil} {
+		r := newRecorder()
+		h.Join(t.Context(), &Ticket{Topics: []string{"a"}, After: uint64(after), Replay: s.replay("a")}, r)
+		r.until(t, ended("complete"))
+		require.Equal(t, want, r.seqs)
+	}
+	require.EqualValues(t, 1, h.Stats().Subscriptions)
+}
+
 // However publishing and resuming interleave: no gap, no duplicate, in order.
 func TestResume_Property(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -294,11 +295,19 @@ func (sub *Subscription) send(ctx context.Context, events []Event) error {
 			return errGone
 		}
 		n := min(len(events), maxBatch)
+		last := slices.IndexFunc(events[:n], func(e Event) bool { return e.Last })
+		if last >= 0 {
+			n = last
+		}
 		if evs := sub.filter(events[:n], &scratch); len(evs) > 0 {
 			sub.hub.stats.delivered.Add(uint64(len(evs)))
 			if !sub.sink.Deliver(evs) {
 				return errGone
 			}
+		}
+		if last >= 0 {
+			sub.finish(item{kind: itemComplete})
+			return errGone
 		}
 		events = events[n:]
 	}

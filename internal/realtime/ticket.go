@@ -13,6 +13,7 @@ type Event struct {
 	Topic string
 	Seq   uint64 // the stream's sequence: rises over all topics. 0 is unnumbered: live only, never replayed
 	Value any
+	Last  bool // nothing of the topic follows: the event is not shown, it completes the topic's subscriptions
 }
 
 // Reasons of a gap; the API's GapReason.
