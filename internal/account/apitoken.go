@@ -134,7 +134,7 @@ func (s *Service) insertAPIToken(ctx context.Context, tx *uow.Tx, p *authz.Princ
 		return err
 	}
 	d := deviceOf(ctx)
-	err = tx.Session.Create().SetID(id).SetCreatedAt(created).SetUserID(p.UserID).SetFamilyID(id).SetSignedInAt(now).SetKind(enum.SessionKindApiToken).SetName(in.Name).SetScopes(in.Permissions).
+	err = tx.Session.Create().SetID(id).SetCreatedAt(created).SetUserID(p.UserID).SetFamilyID(id).SetSignedInAt(created).SetKind(enum.SessionKindApiToken).SetName(in.Name).SetScopes(in.Permissions).
 		SetToken(hash).SetExpiresAt(in.ExpiresAt).SetNillableIPAddress(optional(d.ip)).SetNillableUserAgent(optional(d.userAgent)).Exec(asSystem(ctx))
 	if err != nil {
 		return fmt.Errorf("make an API token: %w", err)

@@ -68,7 +68,7 @@ func lock(ctx context.Context, tx *uow.Tx, userID uuid.UUID) (person, error) {
 type link struct {
 	id     uuid.UUID
 	family uuid.UUID
-	begun  time.Time // when the family was: its sign-in
+	begun  time.Time // when the family was, its sign-in; zero: now
 	mfaAt  *time.Time
 }
 
@@ -88,6 +88,9 @@ func (s *Service) open(ctx context.Context, tx *uow.Tx, userID uuid.UUID, refres
 	created, err := notBefore(ctx, tx, userID, now)
 	if err != nil {
 		return opened{}, err
+	}
+	if l.begun.IsZero() {
+		l.begun = created
 	}
 	ends := s.ends(now, l.begun)
 	access, jti, expires, err := s.cfg.Tokens.Issue(userID, l.id, now)
@@ -131,7 +134,7 @@ func (s *Service) openFirst(ctx context.Context, tx *uow.Tx, userID uuid.UUID, m
 		return opened{}, err
 	}
 	id := uid.New(uid.Session)
-	return s.open(ctx, tx, userID, refresh, link{id: id, family: id, begun: s.now(), mfaAt: mfaAt})
+	return s.open(ctx, tx, userID, refresh, link{id: id, family: id, mfaAt: mfaAt})
 }
 
 // makeRoom ends a user's least recently used families until there is room for one more. API tokens take none.

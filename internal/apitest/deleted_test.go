@@ -93,3 +93,27 @@ func TestDeleted_Document(t *testing.T) {
 	}
 	require.Equal(t, private, next(one).DocumentID)
 }
+
+// TestDocuments_Tagged: the same filter holds for every list of documents, and opens nothing.
+func TestDocuments_Tagged(t *testing.T) {
+	w := shared()
+	x, other := w.newPerson(t, "tagger", "analyst"), w.newPerson(t, "other", "analyst")
+	var d struct{ CreateDocument struct{ ID uuid.UUID } }
+	for _, tags := range [][]string{{"tagged.a", "tagged.b"}, {"tagged.a"}, nil} {
+		x.ok(t, `mutation($in: CreateDocumentInput!) { createDocument(input: $in) { id } }`,
+			map[string]any{"in": map[string]any{"title": "Tagged", "content": fmt.Sprint("An otter with ", tags), "tags": tags}}, &d)
+	}
+	count := func(y *person, tags ...string) (n [3]int) {
+		var d struct {
+			Documents, None struct{ TotalCount int }
+			Viewer          struct{ Documents struct{ TotalCount int } }
+		}
+		y.ok(t, `query($t: [String!]) { documents(where: {tagsContain: $t, title: "Tagged"}) { totalCount } none: documents(where: {not: {tagsContain: $t}, title: "Tagged"}) { totalCount }
+			viewer { documents(where: {or: [{tagsContain: $t}]}) { totalCount } } }`, map[string]any{"t": tags}, &d)
+		return [3]int{d.Documents.TotalCount, d.None.TotalCount, d.Viewer.Documents.TotalCount}
+	}
+	require.Equal(t, [3]int{2, 1, 2}, count(x, "tagged.a"))
+	require.Equal(t, [3]int{1, 2, 1}, count(x, "tagged.a", "tagged.b"))
+	require.Equal(t, [3]int{}, count(other, "tagged.a"))
+	require.Equal(t, "BAD_USER_INPUT", x.do(t, `query($t: [String!]) { documents(where: {tagsContain: $t}) { totalCount } }`, map[string]any{"t": make([]string, 51)}).outcome())
+}
