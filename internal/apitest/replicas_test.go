@@ -62,6 +62,15 @@ func TestReplicas(t *testing.T) {
 		}
 	})
 
+	t.Run("DeletionCrossesOver", func(t *testing.T) {
+		chat := alice.newChat(t)
+		reply, before := alice.asks(t, chat, "/calculator 6*7")
+		there := alice.on(two).connect(t).subscribe(t, chatEvents, map[string]any{"id": chat, "after": before})
+		there.answer(t, reply)
+		alice.ok(t, `mutation($id: ID!) { deleteChatSession(id: $id) }`, map[string]any{"id": chat}, nil)
+		require.Equal(t, "complete", there.outcome(t))
+	})
+
 	t.Run("CancelCrossesOver", func(t *testing.T) {
 		chat := alice.newChat(t)
 		reply := alice.on(two).say(t, chat, "What is there to say of all that is known of otters, herons, kingfishers and the canal at dawn?")
