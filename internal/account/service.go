@@ -9,7 +9,7 @@
 //
 // A login session is a chain of rows, its family: a refresh replaces the newest by a successor. A refresh token works
 // once. Presented again it is taken for stolen and the family ends, but for a repeated request of the same device
-// within the grace window, which gets the same successor again. A family lives for SessionTTL after each refresh and
+// within the grace window, which gets the same successor again, or the newest when other tabs went on. A family lives for SessionTTL after each refresh and
 // SessionMaxAge in all, and a user has MaxSessions of them at most.
 //
 // Service is safe for concurrent use. Errors that a client may see are *errs.Error; the others are faults.
