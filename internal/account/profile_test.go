@@ -294,6 +294,7 @@ func TestSetUserActive_Refused(t *testing.T) {
 	admin := testkit.As(r.admin)
 	_, err := r.SetUserActive(admin, r.admin.UserID, false)
 	require.Equal(t, "SELF", failure(t, errs.FailedPrecondition, err).State)
+	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND details->>'operation' = 'setUserActive' AND error_message = 'FAILED_PRECONDITION'`, r.admin.UserID))
 	_, err = r.SetUserActive(admin, r.admin.UserID, true)
 	require.NoError(t, err, "it is so already")
 	for _, active := range []bool{true, false} {
@@ -315,6 +316,8 @@ func TestSetUserActive_Refused(t *testing.T) {
 	root := r.login(t, "root")
 	_, err = r.SetUserActive(testkit.As(root.Principal), r.admin.UserID, false)
 	require.Equal(t, "LAST_ADMIN", failure(t, errs.FailedPrecondition, err).State, "not even by a superuser")
+	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND resource_id = $2 AND details->>'operation' = 'setUserActive'`, root.User.ID, r.admin.UserID))
+	require.Zero(t, r.audited(t, "PERMISSION_DENIED", `resource_id = $1`, erased.User.ID), "what is of no consequence is no denial")
 	r.user(t, "second", "admin")
 	_, err = r.SetUserActive(testkit.As(root.Principal), r.admin.UserID, false)
 	require.NoError(t, err)

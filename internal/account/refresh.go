@@ -36,11 +36,13 @@ func (s *Service) Refresh(ctx context.Context, token string) (Signed, error) {
 	ctx = anonymous(ctx)
 	hash, err := auth.HashRefreshToken(token)
 	if err != nil {
+		s.strays.add(ctx, "refresh")
 		return Signed{}, err
 	}
 	var owner uuid.UUID
 	err = s.cfg.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1 AND kind = 'INTERACTIVE'`, hash).Scan(&owner)
 	if errors.Is(err, pgx.ErrNoRows) {
+		s.strays.add(ctx, "refresh")
 		return Signed{}, badRefresh()
 	}
 	if err != nil {

@@ -51,6 +51,8 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	})
 	if id, genuine := s.parseMailed(inviteToken, in.Invitation); genuine { // a stolen invitation is worth a record
 		err = s.refused(ctx, "register", "Invitation", id, err)
+	} else if in.Invitation != "" && errs.Is(err, errs.Forbidden) {
+		s.strays.add(ctx, "invite")
 	}
 	if err != nil {
 		return Signed{}, err

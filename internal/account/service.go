@@ -95,6 +95,7 @@ type Service struct {
 	mailKey      []byte // makes mailed tokens
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
+	strays       strays
 	guesses      [guessTurns]chan struct{} // at codes of a second factor
 
 	mailSwept      atomic.Int64 // when sweepMailed last ran, in Unix seconds
@@ -116,7 +117,7 @@ func New(c Config) (*Service, error) {
 		c.Now = time.Now
 	}
 	c.Settings.defaults()
-	s := &Service{touches: newTouches()}
+	s := &Service{touches: newTouches(), strays: newStrays()}
 	for i := range s.guesses {
 		s.guesses[i] = make(chan struct{}, 1)
 	}
@@ -171,7 +172,25 @@ func (s *Service) prepareAudit(ctx context.Context, subject uuid.UUID) error {
 // refused audits a denial outside its rolled-back unit of work; any other error passes through.
 func (s *Service) refused(ctx context.Context, doing, resource string, id uuid.UUID, err error) error {
 	refusal, ok := errs.As(err)
-	if !ok || refusal.Code != errs.Forbidden && refusal.Code != errs.MFARequired && refusal.Code != errs.StepUpRequired {
+	if !ok {
+		return err
+	}
+	switch refusal.Code {
+	case errs.Forbidden, errs.MFARequired, errs.StepUpRequired:
+	case errs.FailedPrecondition:
+		if refusal.State != "SELF" && refusal.State != "LAST_ADMIN" { // whoever tries to leave nobody in charge
+			return err
+		}
+	default:
+		return err
+	}
+	return s.denied(ctx, doing, resource, id, err)
+}
+
+// denied audits a denial, by its code.
+func (s *Service) denied(ctx context.Context, doing, resource string, id uuid.UUID, err error) error {
+	refusal, ok := errs.As(err)
+	if !ok {
 		return err
 	}
 	e := audit.Entry{
