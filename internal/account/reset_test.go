@@ -267,7 +267,7 @@ func TestResetPassword_Once(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, won, 0)
 	require.True(t, r.signsIn(t, "alice", fmt.Sprintf("%s, number %d", freshPassword, won)))
-	require.Equal(t, 1, r.audited(t, "PASSWORD_RESET_COMPLETED", `true`))
+	require.Equal(t, 1, r.audited(t, "PASSWORD_RESET_COMPLETED", `success`))
 }
 
 // tracedStore is a store whose statements go through a pool.
@@ -582,7 +582,7 @@ func TestVerifyEmail_Refused(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, passed)
-	require.Equal(t, 1, r.audited(t, "EMAIL_VERIFIED", `true`))
+	require.Equal(t, 1, r.audited(t, "EMAIL_VERIFIED", `success`))
 }
 
 func TestCreateUser_MailsVerification(t *testing.T) {

@@ -86,7 +86,10 @@ func TestRevokeSession_Outranked(t *testing.T) {
 	for of, do := range map[string]func() error{
 		"Session": func() error { _, err := r.RevokeSession(as(desk), boss.Session.ID); return err },
 		"Token":   func() error { _, err := r.RevokeSession(as(desk), program.ID); return err },
-		"Name":    func() error { _, err := r.UpdateUser(as(desk), boss.User.ID, account.UpdateUserInput{FullName: &name}); return err },
+		"Name": func() error {
+			_, err := r.UpdateUser(as(desk), boss.User.ID, account.UpdateUserInput{FullName: &name})
+			return err
+		},
 	} {
 		requireCode(t, errs.Forbidden, do())
 		require.NotZero(t, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND NOT success`, desk.User.ID), of)

@@ -29,7 +29,7 @@ type Principal struct {
 	// A role of the user's demands a second factor. Who must enrol has none, who must step up has one that this login
 	// session was not given: until then they may do nothing.
 	MustEnrol, MustStepUp bool
-	perms     map[string]bool
+	perms                 map[string]bool
 }
 
 // NewUser makes the principal of a signed-in person. perms are names of the form resource:action.
