@@ -165,7 +165,7 @@ func TestAccounting_OtherBranches(t *testing.T) {
 		y.ok(t, refresh, map[string]any{"t": y.refresh}, &d)
 		z := *y
 		z.token = d.RefreshSession.AccessToken
-		_, err := w.db.Owner.Exec(t.Context(), `UPDATE sessions SET created_at = created_at - interval '1 minute' WHERE user_id = $1`, x.id)
+		_, err := w.db.Owner.Exec(t.Context(), `UPDATE sessions SET created_at = created_at - interval '1 minute' WHERE family_id = $1`, y.session)
 		require.NoError(t, err) // too long ago for a tab that comes late
 		acts := w.since(t)
 		require.Equal(t, "UNAUTHENTICATED", y.do(t, refresh, map[string]any{"t": y.refresh}).outcome())
