@@ -105,7 +105,7 @@ main(async () => {
   await signOut(page)
   await signIn(page, ada.password)
   await signedIn(page, ada.name)
-  const other = await login(ada.name, ada.password)
+  const early = await login(ada.name, ada.password)
   say('registered, signed out and signed in')
 
   await press(page, 'Account')
@@ -130,6 +130,7 @@ main(async () => {
   await fill(confirm, 'Code', await code(totp))
   await press(confirm, 'Confirm')
   await told(panel, 'The second factor is on.')
+  await assert.rejects(viewer(early.token), refused('UNAUTHENTICATED')) // opened by the password alone
   const recovery = (await panel.locator('#recovery').textContent()).trim().split('\n')
   assert.equal(new Set(recovery).size, 10)
   for (const each of recovery) secrets.add(each)
@@ -157,6 +158,7 @@ main(async () => {
   await fill(prompt, 'Code or recovery code', await code(totp))
   await press(prompt, 'Sign in')
   await signedIn(page, ada.name)
+  const other = await login(ada.name, ada.password, { recoveryCode: recovery[5] })
   say('signed in with a code')
 
   await press(page, 'Account')
@@ -185,6 +187,11 @@ main(async () => {
   assert.ok((await given()) > before)
   await press(panel, 'Close')
   say('stepped up')
+
+  // A reset keeps the second factor once the address was confirmed, here on another device.
+  const { token: confirmed } = await linkMailed('verify', ada.email)
+  secrets.add(confirmed)
+  await request(null, 'mutation ($t: String!) { verifyEmail(token: $t) }', { t: confirmed })
 
   // The link is opened where its owner is still signed in: with the password, that session ends.
   await request(null, 'mutation ($email: String!) { requestPasswordReset(email: $email) }', { email: ada.email })

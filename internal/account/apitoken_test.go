@@ -252,6 +252,8 @@ func TestAPIToken_MayNot(t *testing.T) {
 
 	_, manager := r.apiToken(t, account.Signed{Principal: r.admin}, "users:read", "users:write")
 	_, err = r.RevokeSession(testkit.As(manager), other.Session.ID)
+	requireCode(t, errs.Forbidden, err) // she may do more than the token
+	_, err = r.RevokeSession(testkit.As(manager), r.user(t, "nobody").Session.ID)
 	require.NoError(t, err, "a program of an administrator, scoped to it")
 }
 

@@ -41,7 +41,7 @@ const exchangeTries = 4
 var errMoved = errors.New("the account changed while it was judged")
 
 // ExchangeOIDCCode opens a session for whoever signed in at a provider: for the account of that identity, for the one
-// it can be linked to (docs/adr/0007), or for a new one where the provider may make accounts. Roles that the provider
+// it can be linked to (docs/adr/0007), which loses what else opened it, or for a new one where the provider may make accounts. Roles that the provider
 // manages are made to match its claims. Anyone may call it. A local second factor is not asked for here; stepUp gives
 // it. UNAUTHENTICATED for a grant that is not good and for a person without an account; RATE_LIMITED for a network that
 // failed too often; BAD_USER_INPUT; UPSTREAM_UNAVAILABLE when the provider does not answer. Audited as LOGIN_SUCCEEDED

@@ -53,6 +53,8 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	})
 	if genuine { // a stolen invitation is worth a record
 		err = s.refused(ctx, "register", "Invitation", id, err)
+	} else if in.Invitation != "" && errs.Is(err, errs.Forbidden) {
+		s.strays.add(ctx, "invite")
 	}
 	if err != nil {
 		return Signed{}, err

@@ -100,7 +100,7 @@ type Identity struct {
 	Argon2Parallelism int           `env:"CDSA_ARGON2_PARALLELISM" default:"1" min:"1" max:"16" doc:"Lanes of a password hash."`
 	Argon2Concurrent  int           `env:"CDSA_ARGON2_CONCURRENT" default:"0" min:"0" max:"256" doc:"Password hashes at once. 0: half of the CPUs."`
 	// The second factor.
-	MFARoles      []string      `env:"CDSA_MFA_ROLES" doc:"Roles whose holders may do nothing but enrol until they have a second factor, separated by commas."`
+	MFARoles      []string      `env:"CDSA_MFA_ROLES" doc:"Roles, separated by commas, whose holders may do nothing but enrol until they have a second factor, and in each login session until they gave it."`
 	MFARequired   []string      `env:"CDSA_MFA_REQUIRED_FOR" default:"none" production:"decide_critical,reveal_secret,break_glass" oneof:"none,decide_critical,reveal_secret,break_glass,change_roles" doc:"Acts that nobody may do without a second factor, separated by commas. Whoever has one must give it afresh for any of these, set or not."`
 	StepUpAge     time.Duration `env:"CDSA_STEP_UP_AGE" default:"10m" min:"10s" max:"1h" doc:"How long a second factor counts as fresh."`
 	OIDCProviders Secret        `env:"CDSA_OIDC_PROVIDERS" doc:"OpenID Connect providers, a JSON list; docs/identity.md has its form."`
