@@ -375,8 +375,8 @@ func TestConfigurations(t *testing.T) {
 	require.NoError(t, pgtest.New(t).Owner.QueryRow(context.Background(), `SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
 		JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE adrelid = 'document_chunks'::regclass AND attname = 'search_vector'`).Scan(&def))
 	for _, c := range configurations {
-		require.Contains(t, def, fmt.Sprintf("WHEN '%s'::text THEN to_tsvector('%s'::regconfig, content)", c.language, c.name))
+		require.Contains(t, def, fmt.Sprintf("WHEN '%s'::text THEN to_tsvector('%s'::regconfig, search_text(content))", c.language, c.name))
 	}
 	require.Equal(t, len(configurations), strings.Count(def, "WHEN"))
-	require.Contains(t, def, "ELSE to_tsvector('simple'::regconfig, content)")
+	require.Contains(t, def, "ELSE to_tsvector('simple'::regconfig, search_text(content))")
 }
