@@ -18,7 +18,6 @@ import (
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
-	"cdsa.dev/cdsa/internal/job"
 	"cdsa.dev/cdsa/internal/uid"
 	"cdsa.dev/cdsa/internal/uow"
 )
@@ -152,7 +151,7 @@ func (s *Service) store(ctx context.Context, p *authz.Principal, in Input, data 
 			details["requiredPermission"] = *d.RequiredPermission
 		}
 		tx.Audit(audit.Entry{Action: enum.AuditActionDocumentUploaded, Resource: "Document", ResourceID: d.ID, Details: details, Sensitive: atLeastConfidential(d.Sensitivity)})
-		begin(tx, d.ID)
+		begin(tx, d.ID, d.FileSize)
 		return d.ID, nil
 	})
 }
@@ -166,15 +165,15 @@ func again(ctx context.Context, tx *uow.Tx, d *ent.Document) error {
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionDocumentUploaded, Resource: "Document", ResourceID: d.ID, Details: map[string]any{"existing": true, "retry": n > 0}})
 	if n > 0 {
-		begin(tx, d.ID)
+		begin(tx, d.ID, d.FileSize)
 	}
 	return nil
 }
 
 // begin sets off the processing of a document that is UPLOADED.
-func begin(tx *uow.Tx, id uuid.UUID) {
+func begin(tx *uow.Tx, id uuid.UUID, size int64) {
 	tx.Event(fact.Documents, fact.Document{Status: enum.DocumentStatusUploaded, Document: id})
-	tx.Job(job.Index{Document: id}, nil)
+	enqueue(tx, id, size)
 }
 
 // Delete removes the caller's document and its passages. Results of earlier searches keep the document's id and offsets.
