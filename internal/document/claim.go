@@ -230,7 +230,7 @@ func (c *claim) complete(ctx context.Context, tx pgx.Tx, generation int, t *retr
 	}
 	tag, err := tx.Exec(ctx, `UPDATE documents SET status = 'INDEXED', is_processed = true, is_indexed = true, processing_error = NULL, lease_expires_at = NULL,
 			updated_at = now(), generation = $3, content = $4, language = $5, page_count = $6, file_type = $7
-		WHERE id = $1 AND lease_expires_at = $2`, c.id, c.lease, generation, t.Content, t.Language, pages, t.MIME)
+		WHERE id = $1 AND lease_expires_at = $2`, c.id, c.lease, generation, t.Content, t.Language, pages, retrieval.WithCharset(t.MIME, c.fileType))
 	if err != nil {
 		return fmt.Errorf("complete a document: %w", err)
 	}

@@ -47,7 +47,7 @@ type Input struct {
 
 // Create stores a document of the caller's and begins its processing, which documentEvents follow. Any bytes are taken;
 // what cannot be read ends FAILED. The same bytes by the same owner give the document that is already there, unchanged,
-// and begin its processing again if that had failed. Needs documents:write: UNAUTHENTICATED, FORBIDDEN, BAD_USER_INPUT,
+// and begin its processing again, by the new name and type, if that had failed. Needs documents:write: UNAUTHENTICATED, FORBIDDEN, BAD_USER_INPUT,
 // RESOURCE_EXHAUSTED for a file that is too large. Audited as DOCUMENT_UPLOADED.
 func (s *Service) Create(ctx context.Context, in Input) (*ent.Document, error) {
 	p, err := authz.Require(ctx, "documents", "write")
@@ -126,7 +126,7 @@ func (s *Service) store(ctx context.Context, p *authz.Principal, in Input, data 
 		q.Select(columns(false)...)
 		d, err := q.Only(ctx)
 		if err == nil {
-			return d.ID, again(ctx, tx, d)
+			return d.ID, again(ctx, tx, d, in)
 		}
 		if !ent.IsNotFound(err) {
 			return uuid.Nil, err
@@ -156,10 +156,11 @@ func (s *Service) store(ctx context.Context, p *authz.Principal, in Input, data 
 	})
 }
 
-// again records that the bytes were there already, and gives a failed document another try.
-func again(ctx context.Context, tx *uow.Tx, d *ent.Document) error {
+// again records that the bytes were there already, and gives a failed document another try, by the name and type it has now:
+// they may be why it failed.
+func again(ctx context.Context, tx *uow.Tx, d *ent.Document, in Input) error {
 	n, err := tx.Document.Update().Where(document.ID(d.ID), document.StatusEQ(enum.DocumentStatusFailed)).SetStatus(enum.DocumentStatusUploaded).
-		SetIsProcessed(false).ClearProcessingError().SetLeaseExpiresAt(time.Now().UTC().Add(pickupTime)).Save(ctx)
+		SetIsProcessed(false).ClearProcessingError().SetSource(in.Source).SetFileType(in.ContentType).SetLeaseExpiresAt(time.Now().UTC().Add(pickupTime)).Save(ctx)
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,23 @@ func declared(data []byte, k kind, contentType string) (e encoding.Encoding, sta
 	return e, name == "iso-2022-jp"
 }
 
+// WithCharset gives the media type with the charset that the declared one names, if it is one that Extract reads and not UTF-8;
+// without a media type, that of plain text.
+func WithCharset(mediaType, declared string) string {
+	_, params, err := mime.ParseMediaType(declared)
+	if err != nil {
+		return mediaType
+	}
+	e, name := charset.Lookup(params["charset"])
+	if e == nil || name == "utf-8" {
+		return mediaType
+	}
+	if mediaType == "" {
+		mediaType = "text/plain"
+	}
+	return mime.FormatMediaType(mediaType, map[string]string{"charset": name})
+}
+
 // decodeAs refuses a text of which more than one character in a hundred does not exist in the encoding.
 func decodeAs(e encoding.Encoding, data []byte) (string, error) {
 	out, err := e.NewDecoder().Bytes(data)
