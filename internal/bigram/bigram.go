@@ -2,7 +2,10 @@
 // neighbouring code points are a word, and the last one of a run alone. Pure; safe for concurrent use.
 package bigram
 
-import "unicode"
+import (
+	"strings"
+	"unicode"
+)
 
 // Class is what Is holds true, as a bracket expression's content in Postgres' regular expressions. The function
 // search_text of the database has the same.
@@ -32,6 +35,28 @@ func Of(run []rune) []string {
 	var out []string
 	for i := range len(run) - 1 {
 		out = append(out, string(run[i:i+2]))
+	}
+	return out
+}
+
+// Parts gives a word's runs of such scripts as their bigrams and what is between them as it is, in order.
+func Parts(word string) []string {
+	if !strings.ContainsFunc(word, Is) {
+		return []string{word}
+	}
+	var out []string
+	rs := []rune(word)
+	for i := 0; i < len(rs); {
+		end := i + 1
+		for end < len(rs) && Is(rs[end]) == Is(rs[i]) {
+			end++
+		}
+		if Is(rs[i]) {
+			out = append(out, Of(rs[i:end])...)
+		} else {
+			out = append(out, string(rs[i:end]))
+		}
+		i = end
 	}
 	return out
 }

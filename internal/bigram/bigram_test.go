@@ -12,6 +12,11 @@ func TestOf(t *testing.T) {
 	require.Empty(t, Of(nil))
 }
 
+func TestParts(t *testing.T) {
+	require.Equal(t, []string{"plain"}, Parts("plain"))
+	require.Equal(t, []string{"pdf", "の変", "変換", "2"}, Parts("pdfの変換2"))
+}
+
 func TestIs(t *testing.T) {
 	for _, r := range "解約のキー々약𠀀ก" {
 		require.True(t, Is(r), string(r))
