@@ -147,20 +147,20 @@ func (w *htmlWriter) enter(n *html.Node) {
 		return
 	}
 	w.owe(breaksAround(n.DataAtom))
-	switch n.DataAtom {
-	case atom.Pre:
+	switch a := n.DataAtom; {
+	case a == atom.Pre:
 		w.pre++
-	case atom.Ul, atom.Menu:
+	case a == atom.Ul || a == atom.Menu:
 		w.lists, w.fresh = append(w.lists, unordered), false
-	case atom.Ol:
+	case a == atom.Ol:
 		w.lists, w.fresh = append(w.lists, number(n, "start", 1)-1), false
-	case atom.Table:
+	case a == atom.Table:
 		w.fresh = false
-	case atom.Li:
+	case a == atom.Li:
 		w.fresh = false
 		w.write(w.item(n))
 		w.fresh = true
-	case atom.Td, atom.Th:
+	case tableCells[a]:
 		w.cell(n)
 	}
 	if n.DataAtom == atom.Img {
@@ -180,14 +180,14 @@ func (w *htmlWriter) leave(n *html.Node) {
 	if n.Type != html.ElementNode {
 		return
 	}
-	switch n.DataAtom {
-	case atom.Pre:
+	switch a := n.DataAtom; {
+	case a == atom.Pre:
 		w.pre--
-	case atom.Ul, atom.Menu, atom.Ol:
+	case a == atom.Ul || a == atom.Menu || a == atom.Ol:
 		w.lists = w.lists[:len(w.lists)-1]
-	case atom.Li:
+	case a == atom.Li:
 		w.fresh = false
-	case atom.Td, atom.Th:
+	case tableCells[a]:
 		if !w.fresh { // what its blocks owe would part the row
 			w.breaks = 0
 		}
@@ -301,6 +301,8 @@ func htmlLevel(a atom.Atom) int {
 }
 
 var (
+	tableCells = set(atom.Td, atom.Th)
+
 	lines  = set(atom.Br, atom.Li, atom.Tr, atom.Dt, atom.Dd, atom.Option, atom.Figcaption, atom.Caption)
 	blocks = set(atom.P, atom.Div, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Ul, atom.Ol, atom.Dl, atom.Table, atom.Pre, atom.Blockquote,
 		atom.Section, atom.Article, atom.Header, atom.Footer, atom.Main, atom.Nav, atom.Aside, atom.Hr, atom.Form, atom.Fieldset, atom.Figure,
