@@ -5863,7 +5863,11 @@ type SearchHit {
   result: SearchResult!
   chunk: DocumentChunk!
   document: Document!
-  "Relevance, 0..1."
+  """
+  Place value within this search, 0..1, falling along the hits; not to be compared between searches. SEMANTIC: cosine similarity of
+  the meanings. KEYWORD: how often and how close the words stand. HYBRID: of the places in the two rankings, 1 for the first in both, so
+  that the best of unrelated passages has a high one too.
+  """
   score: Float!
   "Place in the list, from 1."
   rank: Int!
@@ -8500,7 +8504,7 @@ type SearchResult implements Node {
   """
   chunkId: ID
   """
-  Relevance, 0..1.
+  Place value within its search, 0..1, as SearchHit.score; not to be compared between searches.
   """
   relevanceScore: Float!
   """
@@ -12188,9 +12192,16 @@ type Invitation {
   "Takes one's own request back. Audited as APPROVAL_WITHDRAWN."
   withdrawToolApproval(id: ID!): ToolApproval! @authenticated
 
-  "Stores a file and indexes it. Audited as DOCUMENT_UPLOADED."
+  """
+  Stores a file and indexes it. If the caller has a document of the very same bytes, that one comes back as it is: the input's title,
+  tags, visibility and the rest are not applied to it, and only if its processing had failed does that begin again, by the new
+  name's format. Delete it first to describe it anew. Audited as DOCUMENT_UPLOADED.
+  """
   uploadDocument(input: UploadDocumentInput!): Document! @hasPermission(resource: "documents", action: "write")
-  "Stores a text and indexes it. Audited as DOCUMENT_UPLOADED."
+  """
+  Stores a text and indexes it. If the caller has a document of the very same bytes, that one comes back as it is, as with
+  uploadDocument. Audited as DOCUMENT_UPLOADED.
+  """
   createDocument(input: CreateDocumentInput!): Document! @hasPermission(resource: "documents", action: "write")
   "Deletes a document and its passages. Audited as DOCUMENT_DELETED."
   deleteDocument(id: ID!): ID! @hasPermission(resource: "documents", action: "write")

@@ -118,8 +118,8 @@ func joinStop(err, stop error) error {
 	return stop
 }
 
-// searchVector is written by hand in the first migration; ent cannot say it.
-const searchVector = `CASE language WHEN 'en' THEN to_tsvector('english'::regconfig, content) WHEN 'de' THEN to_tsvector('german'::regconfig, content) WHEN 'fr' THEN to_tsvector('french'::regconfig, content) WHEN 'es' THEN to_tsvector('spanish'::regconfig, content) ELSE to_tsvector('simple'::regconfig, content) END`
+// searchVector is written by hand in a migration; ent cannot say it.
+const searchVector = `CASE language WHEN 'en' THEN to_tsvector('english'::regconfig, search_text(content)) WHEN 'de' THEN to_tsvector('german'::regconfig, search_text(content)) WHEN 'fr' THEN to_tsvector('french'::regconfig, search_text(content)) WHEN 'es' THEN to_tsvector('spanish'::regconfig, search_text(content)) ELSE to_tsvector('simple'::regconfig, search_text(content)) END`
 
 // keepByHand teaches the comparison what ent's schema cannot express: the generated column.
 func keepByHand(next schema.Differ) schema.Differ {
