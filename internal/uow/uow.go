@@ -19,6 +19,7 @@ import (
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/event"
+	"cdsa.dev/cdsa/internal/meter/entmeter"
 	"cdsa.dev/cdsa/internal/rule"
 )
 
@@ -96,7 +97,7 @@ func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 		if !ok {
 			return errors.New("uow: the database is not pgx")
 		}
-		t = &Tx{Client: ent.NewClient(ent.Driver(joined{entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: dbtx})})), PG: shim{pc.Conn(), pc.Conn()}}
+		t = &Tx{Client: ent.NewClient(ent.Driver(joined{entmeter.Driver(entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: dbtx}))})), PG: shim{pc.Conn(), pc.Conn()}}
 		return nil
 	})
 	if err != nil {
