@@ -52,5 +52,5 @@ func Momentary(err error) bool {
 			return true
 		}
 	}
-	return Unreachable(err) || pgconn.Timeout(err) || errors.Is(err, io.EOF)
+	return Unreachable(err) || TooLong(err) || pgconn.Timeout(err) || errors.Is(err, io.EOF)
 }
