@@ -54,6 +54,9 @@ func main() {
 	if err := collectTwice("./ent/gql_collection.go"); err != nil {
 		log.Fatal(err)
 	}
+	if err := keepEmptyLists("./ent/gql_where_input.go"); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // guards are the columns that field directives judge by. They are read whichever fields are selected.
@@ -122,6 +125,20 @@ func collectTwice(path string) error {
 		return strings.TrimSuffix(edge, last) + indent + "if _q." + with + " != nil {\n" + indent + "\t" + plain + "\n" + indent + "}\n" + last
 	})
 	return os.WriteFile(path, []byte(s), 0o644)
+}
+
+var listRE = regexp.MustCompile(`if len\((i\.\w+In)\) > 0 \{`)
+
+// keepEmptyLists makes "in none" match nothing. entgql takes an empty list for no condition, which matches everything.
+func keepEmptyLists(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !listRE.Match(b) {
+		return fmt.Errorf("%s has no list: the template has changed", path)
+	}
+	return os.WriteFile(path, listRE.ReplaceAll(b, []byte("if $1 != nil {")), 0o644)
 }
 
 // hideEdges makes an edge to a hidden row null without an error. entgql does so only for edges that ent calls optional.

@@ -7197,7 +7197,7 @@ type Document implements Node {
   """
   Extracted text; citation offsets count its Unicode code points.
   """
-  content: String @readersOnly
+  content: String @readersOnly @cost(weight: 200)
   """
   SHA-256 (hex) of the bytes, unique for an owner.
   """
@@ -7322,7 +7322,7 @@ type DocumentChunk implements Node {
   """
   The passage, exactly as in the document's text.
   """
-  content: String!
+  content: String! @cost(weight: 10)
   """
   Tokens of the passage, estimated.
   """
@@ -12335,7 +12335,7 @@ input CreateDocumentInput {
   "Any object by id; null when it is absent or hidden."
   node(id: ID!): Node @authenticated
   "At most 100 objects by id; null where absent or hidden."
-  nodes(ids: [ID!]!): [Node]! @authenticated
+  nodes(ids: [ID!]!): [Node]! @authenticated @cost(weight: 1, multipliers: ["ids"])
   "Who is signed in; null when anonymous."
   viewer: User @public
   "Whether the caller holds a permission."
@@ -12371,7 +12371,7 @@ input CreateDocumentInput {
   "Embedding models."
   embeddingModels(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: EmbeddingModelOrder, where: EmbeddingModelWhereInput): EmbeddingModelConnection! @hasPermission(resource: "models", action: "read")
   "Passages of the documents the caller may read, best first. Each hit is recorded as a SearchResult."
-  searchDocuments(input: SearchDocumentsInput!): SearchPayload! @hasPermission(resource: "search", action: "execute")
+  searchDocuments(input: SearchDocumentsInput!): SearchPayload! @hasPermission(resource: "search", action: "execute") @cost(weight: 1, multipliers: ["input.limit"])
 }
 
 type ServerInfo {
