@@ -37,7 +37,8 @@ type Service struct {
 // Approve records the caller's approval of exactly the arguments whose hash they name; the decision that completes the
 // quorum clears the call to run. For holders of approvals:decide, never the requester, never an agent. Errors:
 // NOT_FOUND, FORBIDDEN, EXPIRED, ILLEGAL_TRANSITION when settled, CONFLICT for a second decision or another hash,
-// FAILED_PRECONDITION when tool, policy or the requester's rights changed (which voids the request), STEP_UP_REQUIRED
+// FAILED_PRECONDITION when tool, policy or the requester's rights changed or the answer it was for has ended (which voids the
+// request), STEP_UP_REQUIRED
 // for an elevated request when the caller's second factor is not fresh, MFA_REQUIRED when they have none and one is
 // required. Audited as APPROVAL_DECISION_RECORDED, the last one also as
 // APPROVAL_GRANTED; events DECIDED or APPROVED.
@@ -194,6 +195,13 @@ func (s *Service) judge(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pri
 	}
 	if m.people[m.a.UserID], err = delegate.Narrow(ctx, tx.PG, m.people[m.a.UserID], delegate.Execution, m.x.ID); err != nil {
 		return "", err
+	}
+	reason, err := AnswerEnded(ctx, tx.PG, m.x)
+	if err != nil {
+		return "", err
+	}
+	if reason != "" {
+		return reason, errs.InState(errs.FailedPrecondition, string(m.a.State()), "The answer this was asked for has ended; its result would reach nobody.")
 	}
 	if !MayCall(m.people[m.a.UserID], t.RequiredPermission) {
 		return enum.ToolReasonCodeAuthorizationLost, errs.InState(errs.FailedPrecondition, string(m.a.State()), "The requester may no longer call this tool.")

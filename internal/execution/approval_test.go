@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
@@ -396,6 +397,67 @@ func TestApprovals_Withdraw(t *testing.T) {
 	h.work()
 	h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeByRequester, "")
 	require.Zero(t, h.calls.Load())
+}
+
+// A grant that is in use is the worker's: taking it back would rewrite what has happened while the tool goes on.
+func TestApprovals_WithdrawRunning(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+	begun, release := h.blocking()
+	x, a := h.asked(ann, input("high"))
+	_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+	require.NoError(t, err)
+	done := h.start(context.Background(), x.ID)
+	wait(t, begun)
+	_, err = h.approvals.Withdraw(testkit.As(ann), a.ID)
+	requireCode(t, errs.IllegalTransition, err)
+	e, _ := errs.As(err)
+	require.Equal(t, "RUNNING", e.State)
+	h.mustBe(x.ID, enum.ToolExecutionStatusRunning, "", "")
+	require.Equal(t, enum.ApprovalStateConsumed, h.approvalOf(x.ID).State())
+	close(release)
+	require.NoError(t, wait(t, done))
+	h.mustBe(x.ID, enum.ToolExecutionStatusCompleted, "", "")
+	_, err = h.approvals.Withdraw(testkit.As(ann), a.ID)
+	requireCode(t, errs.IllegalTransition, err)
+	require.Equal(t, enum.ApprovalStateConsumed, h.approvalOf(x.ID).State())
+}
+
+// What was left over of an answer that has ended cannot be approved, and the sweeper ends it.
+func TestApprovals_AnswerEnded(t *testing.T) {
+	t.Parallel()
+	for status, reason := range map[string]enum.ToolReasonCode{"CANCELLED": enum.ToolReasonCodeByRequester, "FAILED": enum.ToolReasonCodeAuthorizationLost} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+			session := h.session(ann, enum.SensitivityPublic)
+			reply := h.reply(ann, session)
+			var calls []*ent.ToolExecution
+			for i := range 3 {
+				in := input("high")
+				if i == 2 {
+					in = input("low")
+				}
+				in.SessionID, in.ReplyID, in.CallID = &session, &reply, string(rune('a'+i))
+				calls = append(calls, h.request(ann.AsAgent(), in))
+			}
+			alone, _ := h.asked(ann, input("high")) // of no answer
+			h.sql(`UPDATE chat_messages SET status = $2 WHERE id = $1`, reply, status)
+			a := h.approvalOf(calls[0].ID)
+			_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+			requireCode(t, errs.FailedPrecondition, err)
+			h.mustBe(calls[0].ID, enum.ToolExecutionStatusCancelled, reason, "")
+			require.Equal(t, enum.ApprovalStateWithdrawn, h.approvalOf(calls[0].ID).State())
+			require.NoError(t, h.exec.Sweep(context.Background()))
+			for _, x := range calls {
+				h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, reason, "")
+			}
+			h.mustBe(alone.ID, enum.ToolExecutionStatusAwaitingApproval, "", "")
+			require.Zero(t, h.calls.Load())
+		})
+	}
 }
 
 // Twenty people decide at the same moment: exactly one decision settles the request.

@@ -21,6 +21,7 @@ import (
 	"cdsa.dev/cdsa/internal/testkit"
 	"cdsa.dev/cdsa/internal/tool"
 	"cdsa.dev/cdsa/internal/uid"
+	"cdsa.dev/cdsa/internal/uow"
 )
 
 // blocking makes the executor tell when it has begun and wait until it is released or told to stop.
@@ -142,6 +143,15 @@ func TestService_Run_Obstacles(t *testing.T) {
 		}, enum.ToolReasonCodeAuthorizationLost, ""},
 		"GateRaised": {"high", func(h *house, _ *authz.Principal, _, _ uuid.UUID) {
 			h.sql(`UPDATE tools SET risk_level = 'CRITICAL' WHERE name = 'high_tool'`)
+		}, enum.ToolReasonCodeAuthorizationLost, enum.ApprovalStateWithdrawn},
+		"AnswerCancelled": {"high", func(h *house, _ *authz.Principal, id, _ uuid.UUID) {
+			h.sql(`UPDATE chat_messages SET status = 'CANCELLED' WHERE id = (SELECT reply_id FROM tool_executions WHERE id = $1)`, id)
+		}, enum.ToolReasonCodeByRequester, enum.ApprovalStateWithdrawn},
+		"AnswerStopping": {"low", func(h *house, _ *authz.Principal, id, _ uuid.UUID) {
+			h.sql(`UPDATE chat_messages SET cancel_requested = true WHERE id = (SELECT reply_id FROM tool_executions WHERE id = $1)`, id)
+		}, enum.ToolReasonCodeByRequester, ""},
+		"AnswerFailed": {"high", func(h *house, _ *authz.Principal, id, _ uuid.UUID) {
+			h.sql(`UPDATE chat_messages SET status = 'FAILED' WHERE id = (SELECT reply_id FROM tool_executions WHERE id = $1)`, id)
 		}, enum.ToolReasonCodeAuthorizationLost, enum.ApprovalStateWithdrawn},
 		"ConversationDeleted": {"low", func(h *house, _ *authz.Principal, id, session uuid.UUID) {
 			h.sql(`UPDATE tool_executions SET session_id = NULL WHERE id = $1`, id)
@@ -348,13 +358,18 @@ func TestService_Run_RightsLost(t *testing.T) {
 	}
 }
 
+// all ends the calls of an answer or a conversation, as whoever ends that does.
+func (h *house) all(p *authz.Principal, end func(context.Context, *uow.Tx, uuid.UUID) error, id uuid.UUID) error {
+	return h.Store.Do(testkit.As(p), func(ctx context.Context, tx *uow.Tx) error { return end(ctx, tx, id) })
+}
+
 func TestService_CancelReply(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ann, bob := h.person("ann", "analyst"), h.person("bob", "analyst")
 	session := h.session(ann, enum.SensitivityPublic)
 	reply := h.reply(ann, session)
-	require.NoError(t, h.exec.CancelReply(testkit.As(ann), reply), "nothing to do")
+	require.NoError(t, h.all(ann, h.exec.CancelReply, reply), "nothing to do")
 	begun, _ := h.blocking()
 	var ids []uuid.UUID
 	for i, name := range []string{"low", "low", "high"} {
@@ -365,9 +380,9 @@ func TestService_CancelReply(t *testing.T) {
 	other := h.request(ann, input("low")).ID
 	done := h.start(context.Background(), ids[0])
 	wait(t, begun)
-	require.NoError(t, h.exec.CancelReply(testkit.As(bob), reply))
+	require.NoError(t, h.all(bob, h.exec.CancelReply, reply))
 	h.mustBe(ids[1], enum.ToolExecutionStatusPending, "", "")
-	require.NoError(t, h.exec.CancelReply(testkit.As(ann), reply))
+	require.NoError(t, h.all(ann, h.exec.CancelReply, reply))
 	require.NoError(t, wait(t, done))
 	for _, id := range ids {
 		h.mustBe(id, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeByRequester, "")
@@ -377,7 +392,7 @@ func TestService_CancelReply(t *testing.T) {
 	in := input("high")
 	in.SessionID = &session
 	x := h.request(ann, in)
-	require.NoError(t, h.exec.CancelSession(testkit.As(ann), session))
+	require.NoError(t, h.all(ann, h.exec.CancelSession, session))
 	h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeSessionDeleted, "")
 }
 

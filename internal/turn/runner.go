@@ -48,8 +48,8 @@ const (
 type Executions interface {
 	Request(ctx context.Context, in execution.Input) (*ent.ToolExecution, error)
 	Run(ctx context.Context, id uuid.UUID) error
-	CancelReply(ctx context.Context, replyID uuid.UUID) error
-	ForfeitReply(ctx context.Context, replyID uuid.UUID) error
+	StopReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error
+	ForfeitReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error
 }
 
 // Config is what a Runner works with; every field is needed but Limits.
@@ -186,7 +186,7 @@ func (r *Runner) work(ctx context.Context, h *hold, reply *ent.ChatMessage, fres
 			t.user = user
 		case context.Cause(ctx) != nil: // the step sees it
 		case rights:
-			return t.forfeit(ctx, lost)
+			return t.fail(ctx, lost)
 		default:
 			return err
 		}
@@ -199,7 +199,7 @@ func (r *Runner) give(ctx context.Context, reply *ent.ChatMessage, e *errs.Error
 	if err != nil {
 		return fmt.Errorf("tool calls of answer %s: %w", reply.ID, err)
 	}
-	return (&turn{Runner: r, reply: reply, calls: calls, in: reply.InputTokens, out: reply.OutputTokens}).forfeit(ctx, e)
+	return (&turn{Runner: r, reply: reply, calls: calls, in: reply.InputTokens, out: reply.OutputTokens}).fail(ctx, e)
 }
 
 // Stop asks the worker that runs the answer, if it is in this process, to end it. It does not wait.

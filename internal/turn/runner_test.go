@@ -3,6 +3,7 @@ package turn_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ import (
 	"cdsa.dev/cdsa/internal/tool"
 	"cdsa.dev/cdsa/internal/tool/builtin/calculator"
 	"cdsa.dev/cdsa/internal/turn"
+	"cdsa.dev/cdsa/internal/uow"
 )
 
 type fixture struct {
@@ -36,6 +38,7 @@ type fixture struct {
 	chats  *chat.Service
 	user   *authz.Principal
 	runner *turn.Runner
+	calls  *execution.Service
 	delay  time.Duration // between the model's words
 }
 
@@ -61,6 +64,7 @@ func setUpSlow(t *testing.T, delay time.Duration) *fixture {
 		Approval: approval.DefaultSettings(), Log: slog.New(slog.DiscardHandler),
 	}
 	f.chats = &chat.Service{Store: f.Store, Client: f.Client, Models: models, Position: f.bus.Position, Tools: executions}
+	f.calls = executions
 	f.runner = f.newRunner(models, executions)
 	return f
 }
@@ -208,6 +212,69 @@ func TestRunner_GivesUpWhatCannotBeEnded(t *testing.T) {
 	require.Equal(t, enum.MessageStatusFailed, m.Status)
 	require.Equal(t, string(errs.Internal), *m.ErrorCode)
 }
+
+// tool writes down a calculator of some risk, which this process can run.
+func (f *fixture) tool(t *testing.T, risk enum.RiskLevel) {
+	t.Helper()
+	b, err := calculator.New()
+	require.NoError(t, err)
+	require.NoError(t, f.Store.Do(authz.With(t.Context(), authz.Seeder), func(ctx context.Context, tx *uow.Tx) error {
+		return tx.Tool.Create().SetName(b.Name).SetDisplayName(b.DisplayName).SetCategory(b.Category).SetSchema(b.Schema).SetRiskLevel(risk).
+			SetExecutor(enum.ToolExecutorBuiltin).SetHints(b.Hints.Map()).SetTimeoutSeconds(5).Exec(ctx)
+	}))
+}
+
+// call asks for a call in the answer's name, as its worker does.
+func (f *fixture) call(t *testing.T, reply *ent.ChatMessage) *ent.ToolExecution {
+	t.Helper()
+	x, err := f.calls.Request(authz.With(t.Context(), f.user.AsAgent()), execution.Input{Tool: "calculator", Parameters: map[string]any{"expression": "6*7"},
+		SessionID: &reply.SessionID, ReplyID: &reply.ID, CallID: "c1"})
+	require.NoError(t, err)
+	return x
+}
+
+func (f *fixture) callStatus(t *testing.T, id uuid.UUID) (status, reason string) {
+	t.Helper()
+	require.NoError(t, f.DB.Pool.QueryRow(t.Context(), `SELECT status, COALESCE(reason_code, '') FROM tool_executions WHERE id = $1`, id).Scan(&status, &reason))
+	return status, reason
+}
+
+// An answer and its open calls end together: no moment between the two could let a call be approved and run.
+func TestRunner_EndsWithItsCalls(t *testing.T) {
+	f := setUp(t)
+	f.tool(t, enum.RiskLevelHigh)
+	t.Run("Failed", func(t *testing.T) {
+		reply := f.ask(t, "What do my documents say?")
+		x := f.call(t, reply)
+		f.exec(t, `UPDATE chat_messages SET status = 'STREAMING', attempt = 6, lease_expires_at = now() - interval '1 second' WHERE id = $1`, reply.ID)
+		require.NoError(t, f.runner.Run(t.Context(), reply.ID))
+		require.Equal(t, enum.MessageStatusFailed, f.read(t, reply.ID).Status)
+		status, reason := f.callStatus(t, x.ID)
+		require.Equal(t, "CANCELLED AUTHORIZATION_LOST", status+" "+reason)
+	})
+	t.Run("Cancelled", func(t *testing.T) {
+		reply := f.ask(t, "What do my documents say?")
+		x := f.call(t, reply)
+		f.chats.Tools = crash{} // the server dies before the calls were cancelled
+		_, err := f.chats.Cancel(authz.With(t.Context(), f.user), reply.SessionID)
+		require.ErrorIs(t, err, errCrash)
+		require.Equal(t, enum.MessageStatusPending, f.read(t, reply.ID).Status, "nothing of it happened")
+		require.ErrorIs(t, f.chats.Delete(authz.With(t.Context(), f.user), reply.SessionID), errCrash)
+		f.chats.Tools = f.calls
+		_, err = f.chats.Cancel(authz.With(t.Context(), f.user), reply.SessionID)
+		require.NoError(t, err)
+		require.Equal(t, enum.MessageStatusCancelled, f.read(t, reply.ID).Status)
+		status, reason := f.callStatus(t, x.ID)
+		require.Equal(t, "CANCELLED BY_REQUESTER", status+" "+reason)
+	})
+}
+
+var errCrash = errors.New("crash")
+
+type crash struct{}
+
+func (crash) CancelReply(context.Context, *uow.Tx, uuid.UUID) error   { return errCrash }
+func (crash) CancelSession(context.Context, *uow.Tx, uuid.UUID) error { return errCrash }
 
 func TestRunner_EndsForAUserWhoMayNot(t *testing.T) {
 	f := setUp(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
@@ -44,7 +45,7 @@ func (t *turn) step(ctx context.Context) (done bool, err error) {
 	if cause := context.Cause(ctx); cause != nil {
 		ctx = authz.With(context.WithoutCancel(ctx), authz.Agent)
 		if lost, ok := errs.As(cause); ok {
-			return true, t.forfeit(ctx, lost)
+			return true, t.fail(ctx, lost)
 		}
 		if !errors.Is(cause, errStopped) {
 			return true, cause
@@ -312,37 +313,31 @@ var errAwake = errors.New("a call ended meanwhile")
 
 // finish ends the answer as COMPLETED or CANCELLED with its citations.
 func (t *turn) finish(ctx context.Context, reason string) error {
-	status, kind := enum.MessageStatusCompleted, fact.Completed
+	status, kind, calls := enum.MessageStatusCompleted, fact.Completed, none
 	if reason == agent.FinishCancelled {
-		status, kind = enum.MessageStatusCancelled, fact.Cancelled
-		if err := t.Executions.CancelReply(authz.With(ctx, t.user), t.reply.ID); err != nil {
-			t.Log.WarnContext(ctx, "tool calls of a cancelled answer go on", "reply", t.reply.ID, "error", err)
-		}
+		status, kind, calls = enum.MessageStatusCancelled, fact.Cancelled, t.Executions.StopReply
 	} else if err := t.report(ctx); err != nil {
 		return err
 	}
 	content := t.reply.Content + t.partial
-	return t.end(ctx, content, kind, func(u *ent.ChatMessageUpdateOne) {
+	return t.end(ctx, content, kind, calls, func(u *ent.ChatMessageUpdateOne) {
 		u.SetStatus(status).SetFinishReason(reason).SetCitations(agent.Citations(content, agent.Passages(t.calls), nil))
 	})
 }
 
-// forfeit ends the answer, with the calls of it that have not ended, because its user may not have it any more.
-func (t *turn) forfeit(ctx context.Context, e *errs.Error) error {
-	if err := t.Executions.ForfeitReply(ctx, t.reply.ID); err != nil {
-		return fmt.Errorf("end the calls of answer %s: %w", t.reply.ID, err)
-	}
-	return t.fail(ctx, e)
-}
-
-// fail ends the answer as FAILED; its text so far stays.
+// fail ends the answer as FAILED, with the calls of it that have not ended; its text so far stays.
 func (t *turn) fail(ctx context.Context, e *errs.Error) error {
-	return t.end(ctx, t.reply.Content+t.partial, fact.Failed, func(u *ent.ChatMessageUpdateOne) {
+	return t.end(ctx, t.reply.Content+t.partial, fact.Failed, t.Executions.ForfeitReply, func(u *ent.ChatMessageUpdateOne) {
 		u.SetStatus(enum.MessageStatusFailed).SetErrorCode(string(e.Code)).SetMetadata(map[string]any{"steps": t.steps, "error": e.Message})
 	})
 }
 
-func (t *turn) end(ctx context.Context, content string, kind fact.MessageKind, set func(*ent.ChatMessageUpdateOne)) error {
+// none is what becomes of the calls of an answer that waited for all of them.
+func none(context.Context, *uow.Tx, uuid.UUID) error { return nil }
+
+// end writes the answer's last state, and what becomes of its open calls with it: no moment between the two could let a
+// call of an ended answer be approved or run.
+func (t *turn) end(ctx context.Context, content string, kind fact.MessageKind, calls func(context.Context, *uow.Tx, uuid.UUID) error, set func(*ent.ChatMessageUpdateOne)) error {
 	err := t.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		u, err := t.save(ctx, tx, content)
 		if err != nil {
@@ -351,6 +346,9 @@ func (t *turn) end(ctx context.Context, content string, kind fact.MessageKind, s
 		set(u)
 		if err := u.ClearLeaseExpiresAt().Exec(ctx); err != nil {
 			return err
+		}
+		if err := calls(ctx, tx, t.reply.ID); err != nil {
+			return fmt.Errorf("end the calls of answer %s: %w", t.reply.ID, err)
 		}
 		if err := t.saveWindow(ctx, tx); err != nil {
 			return err
