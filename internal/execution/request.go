@@ -48,7 +48,7 @@ type Input struct {
 // comes back PENDING and queued, AWAITING_APPROVAL with its request, COMPLETED from the cache, or REJECTED where policy
 // denies it to the assistant. The same idempotency key, or answer and call id, gives the first call again.
 //
-// Wrong arguments make no row: BAD_USER_INPUT, RESOURCE_EXHAUSTED. Also UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (tool,
+// Wrong arguments make no row, nor do those with which the tool could only fail: BAD_USER_INPUT, RESOURCE_EXHAUSTED. Also UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (tool,
 // conversation), FAILED_PRECONDITION (tool inactive, answer ended), CONFLICT (key used for something else). Audited as
 // TOOL_EXECUTION_REQUESTED and APPROVAL_REQUESTED; refusals as TOOL_EXECUTION_BLOCKED.
 func (s *Service) Request(ctx context.Context, in Input) (*ent.ToolExecution, error) {
@@ -111,7 +111,7 @@ func (s *Service) request(ctx context.Context, p *authz.Principal, in Input) (uu
 		}
 		return x.ID, nil
 	}
-	t, err := s.callable(ctx, in.Tool)
+	t, b, err := s.callable(ctx, in.Tool)
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -127,6 +127,9 @@ func (s *Service) request(ctx context.Context, p *authz.Principal, in Input) (uu
 	if err != nil {
 		return uuid.Nil, err
 	}
+	if err := b.Check(params); err != nil {
+		return uuid.Nil, err
+	}
 	hash, err := canonical.ArgsHash(t.Name, t.Version, params, nil)
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("hash the arguments of %s: %w", t.Name, err)
@@ -136,21 +139,22 @@ func (s *Service) request(ctx context.Context, p *authz.Principal, in Input) (uu
 }
 
 // callable finds an active tool that the caller sees and this server has.
-func (s *Service) callable(ctx context.Context, name string) (*ent.Tool, error) {
+func (s *Service) callable(ctx context.Context, name string) (*ent.Tool, tool.Builtin, error) {
 	t, err := s.Client.Tool.Query().Where(enttool.Name(name)).Only(ctx)
 	if ent.IsNotFound(err) {
-		return nil, errs.Missing("tool")
+		return nil, tool.Builtin{}, errs.Missing("tool")
 	}
 	if err != nil {
-		return nil, err
+		return nil, tool.Builtin{}, err
 	}
 	if !t.IsActive {
-		return nil, errs.InState(errs.FailedPrecondition, "INACTIVE", "This tool is switched off.")
+		return nil, tool.Builtin{}, errs.InState(errs.FailedPrecondition, "INACTIVE", "This tool is switched off.")
 	}
-	if _, ok := s.Tools.Lookup(t.Name); !ok || t.Executor != enum.ToolExecutorBuiltin {
-		return nil, errs.InState(errs.FailedPrecondition, "NO_EXECUTOR", "This server cannot run this tool.")
+	b, ok := s.Tools.Lookup(t.Name)
+	if !ok || t.Executor != enum.ToolExecutorBuiltin {
+		return nil, tool.Builtin{}, errs.InState(errs.FailedPrecondition, "NO_EXECUTOR", "This server cannot run this tool.")
 	}
-	return t, nil
+	return t, b, nil
 }
 
 // earlier finds the call that the same key, or the same answer and call id, made before. CONFLICT when it was another.

@@ -3,6 +3,7 @@
 package execution_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -394,6 +395,25 @@ func TestService_CancelReply(t *testing.T) {
 	x := h.request(ann, in)
 	require.NoError(t, h.all(ann, h.exec.CancelSession, session))
 	h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeSessionDeleted, "")
+}
+
+// The log names what went wrong, whether the tool knew a cause or not.
+func TestService_Run_LogsWhatFailed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.person("ann", "analyst")
+	for want, fail := range map[string]*tool.Error{
+		`"code":"TOOL_ERROR","message":"There is no host of this name."}`:                      tool.Fail("There is no host of this name."),
+		`"code":"DEPENDENCY_UNAVAILABLE","message":"It is away.","error":"connection refused"}`: tool.Unavailable(errors.New("connection refused"), "It is away."),
+	} {
+		var log bytes.Buffer
+		h.exec.Log = slog.New(slog.NewJSONHandler(&log, nil))
+		h.answer(func(context.Context, tool.Call) (tool.Result, error) { return tool.Result{}, fail })
+		h.request(ann, input("low"))
+		h.work()
+		require.Contains(t, log.String(), want)
+		require.NotContains(t, log.String(), "nil")
+	}
 }
 
 // A server that stops does not know what its tools have done, and says so at once.
