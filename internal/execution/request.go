@@ -42,6 +42,7 @@ type Input struct {
 	Justification  *string    // for approvers; a CRITICAL call needs one
 	ReplyID        *uuid.UUID // the answer it belongs to, with CallID and SessionID
 	CallID         string     // the model's
+	RetryOf        *uuid.UUID // the call of the same answer that this one repeats; see Repeatable
 }
 
 // Request asks for a call as the context's principal, who needs tools:execute and the tool's own permission. The call
@@ -134,8 +135,38 @@ func (s *Service) request(ctx context.Context, p *authz.Principal, in Input) (uu
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("hash the arguments of %s: %w", t.Name, err)
 	}
+	if err := s.checkRetry(ctx, p, in, t, hash); err != nil {
+		return uuid.Nil, err
+	}
 	d := &draft{in: in, p: p, t: t, params: params, hash: hash, allowed: allowed}
 	return uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (uuid.UUID, error) { return s.create(ctx, tx, d) })
+}
+
+// Repeatable says whether a call was lost with its worker and may be asked for once more: of a tool that is as it was, of
+// LOW risk, and that a second run of changes nothing. x has its tool loaded.
+func (s *Service) Repeatable(x *ent.ToolExecution) bool {
+	t := x.Edges.Tool
+	if t == nil || x.Status != enum.ToolExecutionStatusFailed || x.ErrorCode == nil || *x.ErrorCode != enum.ToolErrorCodeWorkerLost || x.RetryOf != nil {
+		return false
+	}
+	h := tool.ParseHints(t.Hints)
+	return t.IsActive && t.Version == x.ToolVersion && x.EffectiveRisk == enum.RiskLevelLow && !x.RequiresApproval &&
+		h.ReadOnly && h.Idempotent && !h.Destructive && !h.OpenWorld
+}
+
+// checkRetry refuses to repeat what is another's, of another answer, or not to be repeated.
+func (s *Service) checkRetry(ctx context.Context, p *authz.Principal, in Input, t *ent.Tool, hash string) error {
+	if in.RetryOf == nil {
+		return nil
+	}
+	x, err := s.Client.ToolExecution.Query().Where(toolexecution.ID(*in.RetryOf), toolexecution.UserID(p.UserID), toolexecution.ToolID(t.ID)).WithTool().Only(machine(ctx))
+	if err != nil && !ent.IsNotFound(err) {
+		return err
+	}
+	if err != nil || in.ReplyID == nil || !sameID(x.ReplyID, in.ReplyID) || x.ArgsHash != hash || !s.Repeatable(x) {
+		return errs.New(errs.Conflict, "This call cannot be repeated; ask for a new one.")
+	}
+	return nil
 }
 
 // callable finds an active tool that the caller sees and this server has.
@@ -209,7 +240,7 @@ func (s *Service) create(ctx context.Context, tx *uow.Tx, d *draft) (uuid.UUID, 
 	}
 	c := tx.ToolExecution.Create().SetToolID(d.t.ID).SetUserID(d.p.UserID).SetNillableSessionID(d.in.SessionID).SetParameters(d.params).
 		SetToolVersion(d.t.Version).SetArgsHash(d.hash).SetEffectiveRisk(d.need.EffectiveRisk).SetNillableReplyID(d.in.ReplyID).
-		SetNillableIdempotencyKey(d.in.IdempotencyKey).SetRequiresApproval(d.allowed && d.need.Gate != approval.GateNone)
+		SetNillableIdempotencyKey(d.in.IdempotencyKey).SetNillableRetryOf(d.in.RetryOf).SetRequiresApproval(d.allowed && d.need.Gate != approval.GateNone)
 	if d.in.ReplyID != nil {
 		c.SetCallID(d.in.CallID)
 	}

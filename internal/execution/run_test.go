@@ -403,7 +403,7 @@ func TestService_Run_LogsWhatFailed(t *testing.T) {
 	h := newHouse(t)
 	ann := h.person("ann", "analyst")
 	for want, fail := range map[string]*tool.Error{
-		`"code":"TOOL_ERROR","message":"There is no host of this name."}`:                      tool.Fail("There is no host of this name."),
+		`"code":"TOOL_ERROR","message":"There is no host of this name."}`:                       tool.Fail("There is no host of this name."),
 		`"code":"DEPENDENCY_UNAVAILABLE","message":"It is away.","error":"connection refused"}`: tool.Unavailable(errors.New("connection refused"), "It is away."),
 	} {
 		var log bytes.Buffer

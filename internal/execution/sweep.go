@@ -53,8 +53,8 @@ const (
 )
 
 // Sweep ends what ran out of time, ends what lost its worker, and enqueues what lost its job. The server calls it every
-// second on every replica; it takes a bounded batch and skips rows that others hold. A lost run is never repeated, not
-// even of an idempotent tool: the state machine has no way back from RUNNING. Audited and published like every step.
+// second on every replica; it takes a bounded batch and skips rows that others hold. A lost run ends as
+// WORKER_LOST whatever its tool: the state machine has no way back from RUNNING, and a repetition is a call of its own. Audited and published like every step.
 func (s *Service) Sweep(ctx context.Context) error {
 	cancelled := func(reason enum.ToolReasonCode) step {
 		return func(ctx context.Context, tx *uow.Tx, x *ent.ToolExecution) error {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +49,7 @@ const (
 type Executions interface {
 	Request(ctx context.Context, in execution.Input) (*ent.ToolExecution, error)
 	Run(ctx context.Context, id uuid.UUID) error
+	Repeatable(x *ent.ToolExecution) bool
 	StopReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error
 	ForfeitReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error
 }
@@ -104,8 +106,8 @@ type turn struct {
 	last     llm.FinishReason
 	failure  *llm.Error
 	shrunk   int
-	partial  string // text of the step under way, kept when it is cut short
-	in, out  int    // tokens
+	partial  strings.Builder // text of the step under way, kept when it is cut short
+	in, out  int             // tokens
 	fitted   agent.Fitted
 	canceled bool
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/ent"
@@ -267,6 +268,69 @@ func TestRunner_EndsWithItsCalls(t *testing.T) {
 		status, reason := f.callStatus(t, x.ID)
 		require.Equal(t, "CANCELLED BY_REQUESTER", status+" "+reason)
 	})
+}
+
+// killed runs calls as a worker that is killed with the first of them in hand.
+type killed struct {
+	*execution.Service
+	f    *fixture
+	t    *testing.T
+	left int
+}
+
+func (k *killed) Run(ctx context.Context, id uuid.UUID) error {
+	if k.left--; k.left >= 0 {
+		k.f.exec(k.t, `UPDATE tool_executions SET status = 'RUNNING', started_at = now(), lease_expires_at = now() - interval '1 millisecond' WHERE id = $1`, id)
+		return nil
+	}
+	return k.Service.Run(ctx, id)
+}
+
+// What reads alone is asked for once more when its worker was lost, as a call of its own; anything else stays lost.
+func TestRunner_RepeatsALostCall(t *testing.T) {
+	for name, c := range map[string]struct {
+		kills    int
+		spoil    string
+		statuses []string
+	}{
+		"Once":            {1, "", []string{"FAILED", "COMPLETED"}},
+		"Twice":           {2, "", []string{"FAILED", "FAILED"}},
+		"NotIdempotent":   {1, `UPDATE tools SET hints = hints || '{"idempotent": false}'`, []string{"FAILED"}},
+		"ReachesOut":      {1, `UPDATE tools SET hints = hints || '{"openWorld": true}'`, []string{"FAILED"}},
+		"ChangedMeantime": {1, `UPDATE tools SET version = version + 1`, []string{"FAILED"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setUp(t)
+			f.tool(t, enum.RiskLevelLow)
+			f.exec(t, `UPDATE users SET is_superuser = true WHERE id = $1`, f.user.UserID) // rights that a claim finds
+			models, err := provider.New(provider.Config{Provider: "offline"})
+			require.NoError(t, err)
+			runner := f.newRunner(models, &killed{f.calls, f, t, c.kills})
+			reply := f.ask(t, "Calculate 6*7")
+			require.NoError(t, runner.Run(t.Context(), reply.ID))
+			require.Equal(t, enum.MessageStatusStreaming, f.read(t, reply.ID).Status, "it waits for the lost call")
+			if c.spoil != "" {
+				f.exec(t, c.spoil)
+			}
+			for range c.kills {
+				require.NoError(t, f.calls.Sweep(t.Context()))
+				require.NoError(t, runner.Run(t.Context(), reply.ID))
+			}
+			m := f.read(t, reply.ID)
+			require.Equal(t, enum.MessageStatusCompleted, m.Status)
+			rows, err := f.DB.Pool.Query(t.Context(), `SELECT status FROM tool_executions ORDER BY id`)
+			require.NoError(t, err)
+			statuses, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			require.NoError(t, err)
+			require.Equal(t, c.statuses, statuses)
+			require.Equal(t, len(statuses)-1, f.Count(t, `SELECT count(*) FROM tool_executions x JOIN tool_executions o ON o.id = x.retry_of AND o.error_code = 'WORKER_LOST' AND o.reply_id = x.reply_id`))
+			if statuses[len(statuses)-1] == "COMPLETED" {
+				require.Contains(t, m.Content, "6*7 = 42")
+			} else {
+				require.Contains(t, m.Content, "may have taken effect")
+			}
+		})
+	}
 }
 
 var errCrash = errors.New("crash")

@@ -100,7 +100,8 @@ func (t *turn) callModel(ctx context.Context, a agent.CallModel) error {
 	if err != nil {
 		entry = t.Models.Default()
 	}
-	t.fitted, t.partial, t.failure = a.Fitted, "", nil
+	t.fitted, t.failure = a.Fitted, nil
+	t.partial.Reset()
 	base := agent.UTF16Len(t.reply.Content)
 	d := t.deltas(base)
 	var calls []llm.ToolCall
@@ -113,7 +114,7 @@ func (t *turn) callModel(ctx context.Context, a agent.CallModel) error {
 		switch {
 		case c.Text != "":
 			text := agent.CleanText(c.Text)
-			t.partial += text
+			t.partial.WriteString(text)
 			d.add(ctx, text)
 		case c.ToolCall != nil:
 			calls = append(calls, *c.ToolCall)
@@ -122,10 +123,10 @@ func (t *turn) callModel(ctx context.Context, a agent.CallModel) error {
 		}
 	}
 	d.settle(ctx)
-	t.calls = append(t.calls, agent.NewCalls(t.calls, a.Step, base+agent.UTF16Len(t.partial), calls)...)
+	t.calls = append(t.calls, agent.NewCalls(t.calls, a.Step, base+agent.UTF16Len(t.partial.String()), calls)...)
 	t.steps, t.last = a.Step, finish.Reason
 	t.in, t.out = t.in+finish.InputTokens, t.out+finish.OutputTokens
-	return t.store(ctx, t.reply.Content+t.partial)
+	return t.store(ctx, t.reply.Content+t.partial.String())
 }
 
 // failed notes why a model call ended early. The end of ctx is not the model's fault.
@@ -180,7 +181,8 @@ func (t *turn) store(ctx context.Context, content string) error {
 	if err != nil {
 		return err
 	}
-	t.reply.Content, t.partial = content, ""
+	t.reply.Content = content
+	t.partial.Reset()
 	return nil
 }
 
@@ -194,7 +196,11 @@ func (t *turn) start(ctx context.Context, a agent.StartTools) error {
 		t.setRefused(c.ID, c.Refused)
 	}
 	for _, c := range a.Start {
-		x, err := t.Executions.Request(user, execution.Input{Tool: c.Name, Parameters: t.arguments(c), SessionID: &t.session.ID, ReplyID: &t.reply.ID, CallID: c.ID})
+		in := execution.Input{Tool: c.Name, Parameters: t.arguments(c), SessionID: &t.session.ID, ReplyID: &t.reply.ID, CallID: c.ID}
+		if c.Execution != nil { // it was lost with its worker
+			in.CallID, in.RetryOf = again(c.ID), &c.Execution.ID
+		}
+		x, err := t.Executions.Request(user, in)
 		if e, ok := errs.As(err); ok && e.Code != errs.Internal {
 			t.setRefused(c.ID, sentence(e))
 			continue
@@ -319,7 +325,7 @@ func (t *turn) finish(ctx context.Context, reason string) error {
 	} else if err := t.report(ctx); err != nil {
 		return err
 	}
-	content := t.reply.Content + t.partial
+	content := t.reply.Content + t.partial.String()
 	return t.end(ctx, content, kind, calls, func(u *ent.ChatMessageUpdateOne) {
 		u.SetStatus(status).SetFinishReason(reason).SetCitations(agent.Citations(content, agent.Passages(t.calls), nil))
 	})
@@ -327,7 +333,7 @@ func (t *turn) finish(ctx context.Context, reason string) error {
 
 // fail ends the answer as FAILED, with the calls of it that have not ended; its text so far stays.
 func (t *turn) fail(ctx context.Context, e *errs.Error) error {
-	return t.end(ctx, t.reply.Content+t.partial, fact.Failed, t.Executions.ForfeitReply, func(u *ent.ChatMessageUpdateOne) {
+	return t.end(ctx, t.reply.Content+t.partial.String(), fact.Failed, t.Executions.ForfeitReply, func(u *ent.ChatMessageUpdateOne) {
 		u.SetStatus(enum.MessageStatusFailed).SetErrorCode(string(e.Code)).SetMetadata(map[string]any{"steps": t.steps, "error": e.Message})
 	})
 }
