@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"log/slog"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -429,4 +432,39 @@ func TestRunner_StopsWhileStreaming(t *testing.T) {
 			require.Equal(t, fact.Failed, kinds[len(kinds)-1])
 		})
 	}
+}
+
+// talker streams many short pieces.
+type talker struct{ pieces int }
+
+func (talker) Name() string     { return "offline" }
+func (talker) Provider() string { return "talker" }
+
+func (m talker) Stream(context.Context, llm.Request) iter.Seq2[llm.Chunk, error] {
+	return func(yield func(llm.Chunk, error) bool) {
+		text := strings.Repeat("word ", 20)
+		for range m.pieces {
+			if !yield(llm.Chunk{Text: text}, nil) {
+				return
+			}
+		}
+		yield(llm.Chunk{Finish: &llm.Finish{Reason: llm.FinishStop}}, nil)
+	}
+}
+
+// What an answer costs grows with its length, not with the square of it: 400 KB of text in pieces of 100 bytes would take
+// 800 MB if each piece copied what came before.
+func TestRunner_LongAnswer(t *testing.T) {
+	f := setUp(t)
+	const pieces = 4000
+	models, err := llm.NewRegistry(llm.Entry{Model: talker{pieces}, Info: llm.Info{ContextWindow: 8000, SensitivityCeiling: enum.SensitivityRestricted, IsDefault: true}})
+	require.NoError(t, err)
+	runner := f.newRunner(models, f.calls)
+	reply := f.ask(t, "Talk.")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	require.NoError(t, runner.Run(t.Context(), reply.ID))
+	runtime.ReadMemStats(&after)
+	require.Len(t, f.read(t, reply.ID).Content, pieces*100)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(400<<20))
 }
