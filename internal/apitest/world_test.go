@@ -145,7 +145,7 @@ func (x *person) call(tb testing.TB, tool string, params map[string]any) uuid.UU
 // ask asks for a call that needs an approval: the request's id, the call's, the hash to name.
 func (x *person) ask(tb testing.TB) (approval, execution uuid.UUID, hash string) {
 	tb.Helper()
-	id := x.call(tb, "http_request", map[string]any{"method": "GET", "url": fmt.Sprintf("https://nowhere.invalid/%d", numbers.Add(1))})
+	id := x.call(tb, "http_request", map[string]any{"method": "GET", "url": fmt.Sprintf("http://127.0.0.1:1/%d", numbers.Add(1))})
 	var d struct {
 		Node struct {
 			ArgsHash   string

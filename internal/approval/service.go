@@ -131,6 +131,22 @@ func (s *Service) decide(ctx context.Context, id uuid.UUID, hash string, b ballo
 	return s.Client.ToolApproval.Get(ctx, id)
 }
 
+// mayDecide says whether p, who holds these rights, may decide on a request now, by its row alone.
+func (s Settings) mayDecide(p, rights *authz.Principal, a *ent.ToolApproval, hash string) error {
+	if p.Kind != enum.ActorKindUser || !rights.Can("approvals:decide") {
+		return errs.New(errs.Forbidden, "Only a person who holds approvals:decide at this moment can decide.")
+	}
+	return Stored(a).CheckDecision(p.UserID, hash, s.Version(), now())
+}
+
+// ViewerCanDecide says whether the context's principal could decide on a request now: they hold approvals:decide, did not
+// ask for it and have not decided on it, it is open and of today's policy, and it is not an elevated one that an API token
+// would approve. Approving an elevated one still takes a fresh second factor. It reads nothing.
+func (s *Service) ViewerCanDecide(ctx context.Context, a *ent.ToolApproval) bool {
+	p := authz.From(ctx)
+	return p != nil && !(p.APIToken && a.RequiresElevatedApproval) && s.Policy.mayDecide(p, p, a, a.ArgsHash) == nil
+}
+
 // matter is a request with its call, both locked.
 type matter struct {
 	x      *ent.ToolExecution
@@ -170,10 +186,7 @@ func (s *Service) judge(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pri
 	if m.people, err = s.Policy.Load(ctx, tx.PG, ids...); err != nil {
 		return "", err
 	}
-	if p.Kind != enum.ActorKindUser || !m.people[p.UserID].Can("approvals:decide") {
-		return "", errs.New(errs.Forbidden, "Only a person who holds approvals:decide at this moment can decide.")
-	}
-	if err := Stored(m.a).CheckDecision(p.UserID, hash, s.Policy.Version(), now()); err != nil {
+	if err := s.Policy.mayDecide(p, m.people[p.UserID], m.a, hash); err != nil {
 		switch {
 		case errs.Is(err, errs.Expired):
 			return enum.ToolReasonCodeApprovalExpired, err

@@ -9,11 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"entgo.io/ent/dialect"
+	"entgo.io/ent/dialect/sql"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/decision"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
@@ -605,4 +609,55 @@ func TestSuperusers_Recorded(t *testing.T) {
 	require.Equal(t, 1, passed(root, "ToolApproval", decide))
 	require.Zero(t, h.Count(t, `SELECT count(*) FROM audit_logs WHERE action = 'SUPERUSER_BYPASS_USED' AND details->>'userId' = ANY($1)`,
 		[]string{ann.UserID.String(), carl.UserID.String()}))
+}
+
+// The rule of a request's state is the same in SQL as in Go, whatever a row holds.
+func TestApprovals_StateInSQL(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	times := []*time.Time{nil, new(now.Add(-time.Second)), &now, new(now.Add(time.Second))}
+	var rows []map[string]any
+	want := map[enum.ApprovalState][]int{}
+	for _, votes := range [][]bool{nil, {}, {true}, {false}, {true, false}} {
+		var decisions []decision.Decision
+		if votes != nil {
+			decisions = []decision.Decision{}
+		}
+		for _, v := range votes {
+			decisions = append(decisions, decision.Decision{Approved: v})
+		}
+		for _, approved := range []*bool{nil, new(true), new(false)} {
+			for _, consumed := range times[:2] {
+				for _, withdrawn := range times[:2] {
+					for _, useBy := range times {
+						for _, expires := range times[1:] {
+							state := (&ent.ToolApproval{Decisions: decisions, IsApproved: approved, ConsumedAt: consumed, WithdrawnAt: withdrawn, UseBy: useBy, ExpiresAt: *expires}).StateAt(now)
+							want[state] = append(want[state], len(rows))
+							rows = append(rows, map[string]any{"id": len(rows), "decisions": decisions, "is_approved": approved, "consumed_at": consumed,
+								"withdrawn_at": withdrawn, "use_by": useBy, "expires_at": expires})
+						}
+					}
+				}
+			}
+		}
+	}
+	require.Len(t, want, 7)
+	for _, states := range [][]enum.ApprovalState{{}, {enum.ApprovalStatePending}, {enum.ApprovalStatePartiallyApproved}, {enum.ApprovalStateApproved}, {enum.ApprovalStateRejected},
+		{enum.ApprovalStateExpired}, {enum.ApprovalStateWithdrawn}, {enum.ApprovalStateConsumed}, {enum.ApprovalStatePending, enum.ApprovalStatePartiallyApproved},
+		{enum.ApprovalStatePending, enum.ApprovalStateExpired}} {
+		s := sql.Dialect(dialect.Postgres).Select("id").From(sql.Table("tool_approvals"))
+		ent.ToolApprovalInState(now, states...)(s)
+		query, args := s.Query()
+		got, err := h.DB.Pool.Query(t.Context(), fmt.Sprintf(`WITH tool_approvals AS (SELECT * FROM jsonb_to_recordset($%d) AS r(id int, decisions jsonb, is_approved bool,
+			consumed_at timestamptz, withdrawn_at timestamptz, use_by timestamptz, expires_at timestamptz, responded_at timestamptz)) `, len(args)+1)+query, append(args, rows)...)
+		require.NoError(t, err)
+		ids, err := pgx.CollectRows(got, pgx.RowTo[int])
+		require.NoError(t, err)
+		var expected []int
+		for _, state := range states {
+			expected = append(expected, want[state]...)
+		}
+		require.ElementsMatch(t, expected, ids, "%v", states)
+	}
 }
