@@ -144,7 +144,7 @@ func (s Settings) mayDecide(p, rights *authz.Principal, a *ent.ToolApproval, has
 // would approve. Approving an elevated one still takes a fresh second factor. It reads nothing.
 func (s *Service) ViewerCanDecide(ctx context.Context, a *ent.ToolApproval) bool {
 	p := authz.From(ctx)
-	return p != nil && !(p.APIToken && a.RequiresElevatedApproval) && s.Policy.mayDecide(p, p, a, a.ArgsHash) == nil
+	return p != nil && (!p.APIToken || !a.RequiresElevatedApproval) && s.Policy.mayDecide(p, p, a, a.ArgsHash) == nil
 }
 
 // matter is a request with its call, both locked.
