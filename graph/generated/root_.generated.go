@@ -10,6 +10,7 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/graph/model"
+	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/event/eventcursor"
 	"entgo.io/contrib/entgql"
 	"github.com/99designs/gqlgen/graphql"
@@ -497,7 +498,7 @@ type ComplexityRoot struct {
 		ServerInfo      func(childComplexity int) int
 		Sessions        func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.SessionOrder, where *ent.SessionWhereInput) int
 		SimulateAccess  func(childComplexity int, userID uuid.UUID, nodeID uuid.UUID) int
-		ToolApprovals   func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput) int
+		ToolApprovals   func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput, state []enum.ApprovalState) int
 		ToolExecutions  func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolExecutionOrder, where *ent.ToolExecutionWhereInput) int
 		Tools           func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolOrder, where *ent.ToolWhereInput) int
 		Users           func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.UserOrder, where *ent.UserWhereInput) int
@@ -817,6 +818,7 @@ type ComplexityRoot struct {
 		UseBy                    func(childComplexity int) int
 		User                     func(childComplexity int) int
 		UserID                   func(childComplexity int) int
+		ViewerCanDecide          func(childComplexity int) int
 		WithdrawnAt              func(childComplexity int) int
 	}
 
@@ -3283,7 +3285,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Query.ToolApprovals(childComplexity, args["after"].(*entgql.Cursor[uuid.UUID]), args["first"].(*int), args["before"].(*entgql.Cursor[uuid.UUID]), args["last"].(*int), args["orderBy"].(*ent.ToolApprovalOrder), args["where"].(*ent.ToolApprovalWhereInput)), true
+		return e.ComplexityRoot.Query.ToolApprovals(childComplexity, args["after"].(*entgql.Cursor[uuid.UUID]), args["first"].(*int), args["before"].(*entgql.Cursor[uuid.UUID]), args["last"].(*int), args["orderBy"].(*ent.ToolApprovalOrder), args["where"].(*ent.ToolApprovalWhereInput), args["state"].([]enum.ApprovalState)), true
 	case "Query.toolExecutions":
 		if e.ComplexityRoot.Query.ToolExecutions == nil {
 			break
@@ -4763,6 +4765,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ToolApproval.UserID(childComplexity), true
+	case "ToolApproval.viewerCanDecide":
+		if e.ComplexityRoot.ToolApproval.ViewerCanDecide == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ToolApproval.ViewerCanDecide(childComplexity), true
 	case "ToolApproval.withdrawnAt":
 		if e.ComplexityRoot.ToolApproval.WithdrawnAt == nil {
 			break
@@ -5798,6 +5806,8 @@ extend type ToolApproval {
   decisions: [ApprovalDecision!]!
   isPending: Boolean!
   isExpired: Boolean!
+  "Whether the caller could decide on it now; approving an elevated request still takes a fresh second factor."
+  viewerCanDecide: Boolean!
 }
 
 enum ApprovalState {
@@ -12358,8 +12368,8 @@ input CreateDocumentInput {
   tools(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolOrder, where: ToolWhereInput): ToolConnection! @hasPermission(resource: "tools", action: "read")
   "Tool calls the caller may see."
   toolExecutions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolExecutionOrder, where: ToolExecutionWhereInput): ToolExecutionConnection! @hasPermission(resource: "tools", action: "read")
-  "Approval requests the caller may see."
-  toolApprovals(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolApprovalOrder, where: ToolApprovalWhereInput): ToolApprovalConnection! @hasPermission(resource: "approvals", action: "read")
+  "Approval requests the caller may see; with state, those in one of these states at this moment."
+  toolApprovals(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolApprovalOrder, where: ToolApprovalWhereInput, state: [ApprovalState!]): ToolApprovalConnection! @hasPermission(resource: "approvals", action: "read")
   "The audit log."
   auditLogs(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: AuditLogOrder, where: AuditLogWhereInput): AuditLogConnection! @hasPermission(resource: "audit", action: "read")
   "The audit log's entries of the caller's own acts; an API token needs audit:read."
@@ -13837,6 +13847,8 @@ func (ec *executionContext) childFields_ToolApproval(ctx context.Context, field 
 		return ec.fieldContext_ToolApproval_isPending(ctx, field)
 	case "isExpired":
 		return ec.fieldContext_ToolApproval_isExpired(ctx, field)
+	case "viewerCanDecide":
+		return ec.fieldContext_ToolApproval_viewerCanDecide(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ToolApproval", field.Name)
 }

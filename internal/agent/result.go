@@ -37,7 +37,9 @@ func result(c Call, passages []Passage, limit int) llm.ToolResult {
 	case enum.ToolExecutionStatusCompleted:
 		completed(&r, c, passages, limit)
 	case enum.ToolExecutionStatusFailed:
-		r.Message = join(failed(e.Error), e.Message)
+		if r.Message = e.Message; r.Message == "" { // the tool's own sentence says more than its code
+			r.Message = failed(e.Error)
+		}
 	case enum.ToolExecutionStatusRejected, enum.ToolExecutionStatusCancelled:
 		r.Message = join(refused(e.Reason), e.Message)
 	case enum.ToolExecutionStatusAwaitingApproval, enum.ToolExecutionStatusPending, enum.ToolExecutionStatusRunning:

@@ -154,8 +154,9 @@ export const examples = [
     who: 'approver',
     title: 'List requests for approval',
     query: `query Requests {
-  toolApprovals(first: 10, orderBy: { field: CREATED_AT, direction: DESC }, where: { isApprovedIsNil: true }) {
-    edges { node { id state argsHash justification user { username } execution { parameters tool { name } } } }
+  toolApprovals(first: 10, orderBy: { field: CREATED_AT, direction: DESC }, state: [PENDING, PARTIALLY_APPROVED]) {
+    totalCount
+    edges { node { id state viewerCanDecide argsHash justification user { username } execution { parameters tool { name } } } }
   }
 }
 `,

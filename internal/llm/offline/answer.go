@@ -136,7 +136,7 @@ func outcome(r result) string {
 	case enum.ToolExecutionStatusCompleted:
 		return stated(name, r) + why
 	case enum.ToolExecutionStatusRejected:
-		return fmt.Sprintf("The call of %s was rejected, so it did not run.%s", name, why)
+		return fmt.Sprintf("The call of %s did not run.%s", name, why)
 	case enum.ToolExecutionStatusCancelled:
 		return fmt.Sprintf("The call of %s was cancelled, so there is no result.%s", name, why)
 	case enum.ToolExecutionStatusFailed:

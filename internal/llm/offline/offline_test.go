@@ -100,7 +100,7 @@ func TestAnswer(t *testing.T) {
 			results: map[string]llm.ToolResult{"search_documents": retention,
 				"http_request": {Status: enum.ToolExecutionStatusRejected, Message: "An approver rejected it: not this host."}},
 			calls: []string{"search_documents", "http_request"},
-			has:   []string{"[2]", "The call of http_request was rejected, so it did not run. An approver rejected it: not this host."},
+			has:   []string{"[2]", "The call of http_request did not run. An approver rejected it: not this host."},
 		},
 		{
 			name: "Failed", message: "calculate 1/0",
