@@ -321,7 +321,7 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -378,6 +378,8 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -599,7 +601,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -656,6 +658,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -699,7 +703,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -756,6 +760,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -788,7 +794,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -845,6 +851,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -892,7 +900,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -949,6 +957,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1294,7 +1304,7 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1351,6 +1361,8 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentchunkImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1612,7 +1624,7 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1669,6 +1681,8 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1880,7 +1894,7 @@ func (_q *EmbeddingModelQuery) collectField(ctx context.Context, oneNode bool, o
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1937,6 +1951,8 @@ func (_q *EmbeddingModelQuery) collectField(ctx context.Context, oneNode bool, o
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentchunkImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2235,7 +2251,7 @@ func (_q *RoleQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2296,6 +2312,8 @@ func (_q *RoleQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2664,7 +2682,7 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2721,6 +2739,8 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretversionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2753,7 +2773,7 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2810,6 +2830,8 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3687,7 +3709,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -3744,6 +3766,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3776,7 +3800,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -3833,6 +3857,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolcacheImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3865,7 +3891,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -3922,6 +3948,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4377,7 +4405,7 @@ func (_q *ToolCacheQuery) collectField(ctx context.Context, oneNode bool, opCtx 
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4434,6 +4462,8 @@ func (_q *ToolCacheQuery) collectField(ctx context.Context, oneNode bool, opCtx 
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4661,7 +4691,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4718,6 +4748,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4750,7 +4782,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4807,6 +4839,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, auditlogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4839,7 +4873,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4896,6 +4930,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4943,7 +4979,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5000,6 +5036,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5249,7 +5287,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5306,6 +5344,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, sessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5338,7 +5378,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5395,6 +5435,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5427,7 +5469,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5484,6 +5526,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5516,7 +5560,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5573,6 +5617,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5605,7 +5651,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5662,6 +5708,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolapprovalImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5694,7 +5742,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5751,6 +5799,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolapprovalImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5783,7 +5833,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5840,6 +5890,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, auditlogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5872,7 +5924,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5929,6 +5981,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5961,7 +6015,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6018,6 +6072,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6050,7 +6106,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6107,6 +6163,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6139,7 +6197,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6196,6 +6254,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretversionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6228,7 +6288,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6285,6 +6345,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
