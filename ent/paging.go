@@ -3,6 +3,7 @@ package ent
 import (
 	"errors"
 	"reflect"
+	"time"
 
 	"entgo.io/contrib/entgql"
 	"entgo.io/ent/dialect/sql"
@@ -12,9 +13,9 @@ import (
 var ErrForeignCursor = errors.New("ent: the cursor is of a list in another order")
 
 // between narrows a list to what lies after the one cursor and before the other, in the list's order: by column, then by
-// id, both in the direction. NULL counts as greater than every value, as PostgreSQL orders it. none is what a row
-// without values has in the column: nil in a list by id, a pointer where the column may be NULL.
-func between(after, before *Cursor, id, column string, none any, direction OrderDirection) ([]func(*sql.Selector), error) {
+// id, both in the direction. NULL counts as greater than every value, as PostgreSQL orders it. zero is what an empty row
+// has in the column: nil in a list by id, a nil pointer where the column may be NULL.
+func between(after, before *Cursor, id, column string, zero any, direction OrderDirection) ([]func(*sql.Selector), error) {
 	var out []func(*sql.Selector)
 	for _, end := range []struct {
 		cursor  *Cursor
@@ -27,8 +28,11 @@ func between(after, before *Cursor, id, column string, none any, direction Order
 		if c == nil {
 			continue
 		}
-		nullable := none != nil && reflect.TypeOf(none).Kind() == reflect.Pointer
-		if none != nil && !nullable && c.Value == nil || none == nil && c.Value != nil {
+		value, nullable := c.Value, zero != nil && reflect.TypeOf(zero).Kind() == reflect.Pointer
+		if value == nil && !nullable { // an encoded cursor leaves out 0 and ""
+			value = zero
+		}
+		if _, timed := value.(time.Time); timed && c.Value == nil || zero == nil && value != nil {
 			return nil, ErrForeignCursor
 		}
 		one, row := sql.LT, sql.CompositeLT
@@ -38,16 +42,16 @@ func between(after, before *Cursor, id, column string, none any, direction Order
 		out = append(out, func(s *sql.Selector) {
 			x, pk := s.C(column), s.C(id)
 			switch {
-			case none == nil:
+			case zero == nil:
 				s.Where(one(pk, c.ID))
-			case c.Value == nil && end.greater:
+			case value == nil && end.greater:
 				s.Where(sql.And(sql.IsNull(x), one(pk, c.ID)))
-			case c.Value == nil:
+			case value == nil:
 				s.Where(sql.Or(sql.NotNull(x), one(pk, c.ID)))
 			case nullable && end.greater:
-				s.Where(sql.Or(sql.IsNull(x), row([]string{x, pk}, c.Value, c.ID)))
+				s.Where(sql.Or(sql.IsNull(x), row([]string{x, pk}, value, c.ID)))
 			default: // NULL is not less: the comparison drops it
-				s.Where(row([]string{x, pk}, c.Value, c.ID))
+				s.Where(row([]string{x, pk}, value, c.ID))
 			}
 		})
 	}

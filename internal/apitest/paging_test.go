@@ -26,8 +26,10 @@ import (
 // the order that PostgreSQL gives, and pageInfo and totalCount right. The rows tie, and hold NULL wherever they may.
 func TestPaging(t *testing.T) {
 	s := startServer(t, "CDSA_RATE_POINTS=1000000000", "CDSA_RATE_REFILL=1000000000")
-	x := s.newSuperuser(t)
-	rows := x.rows(t)
+	x := s.newPerson(t, "walker", authz.AdminRole)
+	_, err := s.db.Owner.Exec(t.Context(), `UPDATE users SET is_superuser = true WHERE id = $1`, x.id) // sees every entity's rows
+	require.NoError(t, err)
+	rows := x.login(t).rows(t)
 	sch := schema(t)
 	walked := 0
 	for _, parent := range sch.Types {
@@ -201,8 +203,8 @@ func (x *person) walk(tb testing.TB, l pagedList, order, direction string) {
 		if l.on != "" {
 			q = fmt.Sprintf(`{ node(id: %q) { ... on %s %s } }`, l.parent, l.on, q)
 		}
-		nullable := x.server.text(tb, `SELECT is_nullable FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1 AND column_name = $2`, tableOf(tb, l.entity), strings.ToLower(order))
-		if nullable == "NO" {
+		kind := x.server.text(tb, `SELECT data_type || ' ' || is_nullable FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1 AND column_name = $2`, tableOf(tb, l.entity), strings.ToLower(order))
+		if kind == "timestamp with time zone NO" { // it is the same as one of 0 or ""
 			require.Equal(tb, "BAD_USER_INPUT", x.do(tb, q, nil).outcome(), q)
 		}
 	}
@@ -327,7 +329,7 @@ func (x *person) varied(tb testing.TB, table string, i int) map[string]any {
 		case kind == "bigint" || kind == "double precision":
 			with[column] = i % 2
 		case kind == "text":
-			with[column] = string(rune('a' + i%2))
+			with[column] = []string{"", "a"}[i%2]
 		default:
 			require.Fail(tb, "no values for a column that is ordered by", "%s.%s %s", table, column, kind)
 		}

@@ -181,14 +181,20 @@ func (c *condition) cursors(p page, kind func(any) bool, after, before *ent.Curs
 		if (i == 0) == (p.desc != p.reverse) { // p.desc is the direction of reading
 			sign = " < "
 		}
+		if cur == nil {
+			continue
+		}
+		v := cur.Value
+		if v == nil && p.order == "title" { // an encoded cursor leaves out ""
+			v = ""
+		}
 		switch {
-		case cur == nil:
-		case (p.order == "") != (cur.Value == nil) || p.order != "" && !kind(cur.Value):
+		case (p.order == "") != (v == nil) || p.order != "" && !kind(v):
 			return false
 		case p.order == "":
 			c.and("s.id" + sign + c.arg(cur.ID))
 		default:
-			c.and("(s." + p.order + ", s.id)" + sign + "(" + c.arg(cur.Value) + ", " + c.arg(cur.ID) + ")")
+			c.and("(s." + p.order + ", s.id)" + sign + "(" + c.arg(v) + ", " + c.arg(cur.ID) + ")")
 		}
 	}
 	return true
