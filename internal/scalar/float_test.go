@@ -21,7 +21,7 @@ func TestFloat(t *testing.T) {
 		require.Equal(t, want, b.String())
 		back, err := strconv.ParseFloat(b.String(), 64)
 		require.NoError(t, err)
-		require.Equal(t, f, back) //nolint:testifylint // to the last bit
+		require.Equal(t, f, back)
 	}
 	for _, f := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
 		require.ErrorIs(t, scalar.MarshalFloat(f).MarshalGQLContext(t.Context(), &strings.Builder{}), scalar.ErrNoNumber)
