@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"go/format"
 	"log"
 	"os"
 	"regexp"
@@ -55,6 +56,9 @@ func main() {
 		log.Fatal(err)
 	}
 	if err := keepEmptyLists("./ent/gql_where_input.go"); err != nil {
+		log.Fatal(err)
+	}
+	if err := mendPaging("./ent/gql_pagination.go", "./ent/gql_collection.go"); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -152,6 +156,52 @@ func hideEdges(path string) error {
 		return fmt.Errorf("%s has no required edge: the template has changed", path)
 	}
 	return os.WriteFile(path, []byte(strings.ReplaceAll(string(b), shown, hidden)), 0o644)
+}
+
+var (
+	noEdgesRE = regexp.MustCompile(`ignoredEdges := (!hasCollectedField\(ctx, (?:edgesField|append\(path, edgesField\)\.\.\.)\))`)
+	noNodeRE  = regexp.MustCompile(`(?s)(if field := collectedField\(ctx, (?:edgesField, nodeField|path\.\.\.)\); field != nil \{\s+if err := (\w+)\.collectField\([^\n]*\n\s+return [^\n]*\n\s+\}\n\s+\})\n(\s+(?:if limit|_m = ))`)
+	cursorsRE = regexp.MustCompile(`(?s)direction := p\.order\.Direction\n\tif p\.reverse \{\n\t\tdirection = direction\.Reverse\(\)\n\t\}\n\tfor _, predicate := range entgql\.CursorsPredicate\(after, before, Default(\w+)Order\.Field\.column, p\.order\.Field\.column, direction\)`)
+)
+
+// mendPaging puts between in the place of entgql's cursors, which lose rows around NULL and take before for after. It
+// reads a page whenever its pageInfo is selected, which entgql else makes up of totalCount; of rows that are not shown
+// only the id and what the cursor holds.
+func mendPaging(pagination, collection string) error {
+	for _, path := range []string{pagination, collection} {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		s := string(b)
+		n := strings.Count(s, "ignoredEdges := ")
+		if n == 0 || n != len(noEdgesRE.FindAllString(s, -1)) || n != len(noNodeRE.FindAllString(s, -1)) {
+			return fmt.Errorf("%s: the look-ahead of pages has changed", path)
+		}
+		info := "hasCollectedField(ctx, pageInfoField)"
+		if path == collection {
+			info = "hasCollectedField(ctx, append(path, pageInfoField)...)"
+		}
+		s = noEdgesRE.ReplaceAllString(s, "ignoredEdges := $1 && !"+info)
+		s = noNodeRE.ReplaceAllString(s, "$1 else if graphql.GetFieldContext(ctx) != nil {\n$2.ctx.AppendFieldOnce(\"id\")\n}\n$3")
+		if path == pagination {
+			if n != len(cursorsRE.FindAllString(s, -1)) || n != strings.Count(s, "CursorsPredicate") {
+				return fmt.Errorf("%s: the cursors have changed", path)
+			}
+			s = cursorsRE.ReplaceAllString(s, `predicates, err := between(after, before, Default${1}Order.Field.column, p.order.Field.column, p.order.Field.toCursor(&${1}{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
+	}
+	for _, predicate := range predicates`)
+		}
+		if b, err = format.Source([]byte(s)); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dropHandWritten leaves the types that graph/schema declares by hand to it.

@@ -339,7 +339,7 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -396,6 +396,8 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -620,7 +622,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -677,6 +679,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -723,7 +727,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -780,6 +784,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -812,7 +818,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -869,6 +875,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -919,7 +927,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -976,6 +984,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1327,7 +1337,7 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1384,6 +1394,8 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentchunkImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1652,7 +1664,7 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1709,6 +1721,8 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1920,7 +1934,7 @@ func (_q *EmbeddingModelQuery) collectField(ctx context.Context, oneNode bool, o
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1977,6 +1991,8 @@ func (_q *EmbeddingModelQuery) collectField(ctx context.Context, oneNode bool, o
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentchunkImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2275,7 +2291,7 @@ func (_q *RoleQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2336,6 +2352,8 @@ func (_q *RoleQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2716,7 +2734,7 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2773,6 +2791,8 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretversionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2805,7 +2825,7 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2862,6 +2882,8 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3760,7 +3782,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -3817,6 +3839,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3849,7 +3873,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -3906,6 +3930,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolcacheImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3938,7 +3964,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -3995,6 +4021,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4462,7 +4490,7 @@ func (_q *ToolCacheQuery) collectField(ctx context.Context, oneNode bool, opCtx 
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4519,6 +4547,8 @@ func (_q *ToolCacheQuery) collectField(ctx context.Context, oneNode bool, opCtx 
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4761,7 +4791,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4818,6 +4848,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4850,7 +4882,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4907,6 +4939,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, auditlogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4939,7 +4973,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4996,6 +5030,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5046,7 +5082,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5103,6 +5139,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5352,7 +5390,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5409,6 +5447,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, sessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5441,7 +5481,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5498,6 +5538,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5530,7 +5572,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5587,6 +5629,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5619,7 +5663,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5676,6 +5720,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5708,7 +5754,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5765,6 +5811,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolapprovalImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5797,7 +5845,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5854,6 +5902,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolapprovalImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5886,7 +5936,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5943,6 +5993,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, auditlogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5975,7 +6027,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6032,6 +6084,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6064,7 +6118,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6121,6 +6175,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6153,7 +6209,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6210,6 +6266,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6242,7 +6300,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6299,6 +6357,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretversionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6331,7 +6391,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6388,6 +6448,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {

@@ -6316,7 +6316,7 @@ type ChatMessage implements Node {
   """
   parentId: ID
   """
-  Who wrote the message.
+  Who wrote the message. A TOOL message comes after the reply that its result went into: the last word is the last message where roleIn is [USER, ASSISTANT].
   """
   role: MessageRole!
   """
@@ -6324,7 +6324,7 @@ type ChatMessage implements Node {
   """
   status: MessageStatus!
   """
-  The text.
+  The text; of a TOOL message, what the model was given of the result, as JSON.
   """
   content: String!
   """
@@ -6621,7 +6621,7 @@ type ChatSession implements Node {
   """
   isActive: Boolean!
   """
-  When the last message was added.
+  When the last message was added; null before. The order LAST_MESSAGE_AT takes the time of creation for it as long as there is none.
   """
   lastMessageAt: Time
   """

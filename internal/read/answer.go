@@ -3,7 +3,6 @@ package read
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/meter"
+	"cdsa.dev/cdsa/internal/scalar"
 )
 
 // Answer writes the result of the current field as JSON at once, when all that is selected below it are plain columns
@@ -153,7 +153,7 @@ func (a *answer) float(f float64) {
 		a.unusual = true
 		return
 	}
-	a.b = fmt.Appendf(a.b, "%g", f)
+	a.b = scalar.AppendFloat(a.b, f)
 }
 
 func (a *answer) moment(t time.Time) {

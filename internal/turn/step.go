@@ -274,8 +274,9 @@ func (t *turn) report(ctx context.Context) error {
 			if _, ok := have[c.ID]; ok {
 				continue
 			}
+			content := llm.Unwrap(results[i])
 			m := tx.ChatMessage.Create().SetSessionID(t.session.ID).SetUserID(t.session.UserID).SetRole(enum.MessageRoleTool).SetStatus(enum.MessageStatusCompleted).
-				SetParentID(t.reply.ID).SetContent(results[i]).SetMetadata(map[string]any{"callId": c.ID, "tool": c.Name}).SetTokens(agent.EstimateTokens(results[i]))
+				SetParentID(t.reply.ID).SetContent(content).SetMetadata(map[string]any{"callId": c.ID, "tool": c.Name}).SetTokens(agent.EstimateTokens(content))
 			if c.Execution != nil {
 				m.SetToolExecutionID(c.Execution.ID)
 			}
