@@ -42,6 +42,9 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	}
 	id, genuine := s.parseMailed(inviteToken, in.Invitation)
 	if invited && !genuine { // made up: that takes no database and no hash to see
+		if in.Invitation != "" {
+			s.strays.add(ctx, "invite")
+		}
 		return Signed{}, notInvited()
 	}
 	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName, s.registering)
@@ -53,8 +56,6 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	})
 	if genuine { // a stolen invitation is worth a record
 		err = s.refused(ctx, "register", "Invitation", id, err)
-	} else if in.Invitation != "" && errs.Is(err, errs.Forbidden) {
-		s.strays.add(ctx, "invite")
 	}
 	if err != nil {
 		return Signed{}, err
