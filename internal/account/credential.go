@@ -253,7 +253,7 @@ func (s *Service) resetPassword(ctx context.Context, id uuid.UUID, fresh string)
 			Action: enum.AuditActionPasswordResetCompleted, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
 			Details: map[string]any{"ended": ended},
 		})
-		if err := s.passed(ctx, tx, who.username, who.id); err != nil { // what was guessed at is no more
+		if err := s.passed(ctx, tx, person{id: who.id, username: who.username, email: who.email}); err != nil { // what was guessed at is no more
 			return err
 		}
 		return s.setVerified(ctx, tx, who.id)

@@ -235,7 +235,7 @@ func (s *Service) withCode(ctx context.Context, p *authz.Principal, code, at str
 			if err := do(ctx, tx, u, family); err != nil {
 				return err
 			}
-			return s.passed(ctx, tx, p.Username, u.id)
+			return s.passed(ctx, tx, u)
 		})
 		if err != nil {
 			return err
