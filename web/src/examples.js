@@ -1,6 +1,6 @@
 // What the server is for, step by step. "$name" in variables is filled in from earlier results (known.js).
 
-export const welcome = `# Sign in at the top, then walk through the examples: the list at the side.
+export const welcome = `# Sign in at the top, then open the examples and walk through them.
 query Hello {
   serverInfo { version registration chatModels { name provider isDefault } }
   viewer { username permissions }
