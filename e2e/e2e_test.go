@@ -44,17 +44,22 @@ func TestReplicas(t *testing.T) {
 
 // TestClients shares one server among what does not disturb the others.
 func TestClients(t *testing.T) {
-	s := startServer(t)
+	s := startServer(t, slowly)
 	t.Run("HTTPAudits", func(t *testing.T) { runClient(t, "audits.mjs", time.Minute, s.settings(), nil) })
 	t.Run("EventStream", func(t *testing.T) { runClient(t, "sse.mjs", time.Minute, s.settings(), nil) })
+	t.Run("ApolloResumes", func(t *testing.T) { runClient(t, "apollo.mjs", 2*time.Minute, s.settings(), nil) })
 }
 
-// TestBrowser opens the playground. Access tokens end within seconds, so that it renews them, for its socket too.
+// TestBrowser opens the playground. Access tokens end within seconds, so that it renews them, for its socket too. The
+// server is killed under it and comes back.
 func TestBrowser(t *testing.T) {
 	s := startServer(t, "CDSA_ACCESS_TOKEN_TTL=3s")
 	with := s.settings()
 	with.Chromium = browser(t)
-	runClient(t, "browser.mjs", 2*time.Minute, with, nil)
+	runClient(t, "browser.mjs", 3*time.Minute, with, map[string]func() any{
+		"kill":  func() any { s.kill(t); return nil },
+		"start": func() any { s.start(t); return nil },
+	})
 }
 
 // TestIdentity does what people and administrators do with accounts, roles and tokens, by Apollo Client.

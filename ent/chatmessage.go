@@ -37,11 +37,11 @@ type ChatMessage struct {
 	ToolExecutionID *uuid.UUID `json:"tool_execution_id,omitempty"`
 	// The message this one answers, reports to or replaces; null for one that begins.
 	ParentID *uuid.UUID `json:"parent_id,omitempty"`
-	// Who wrote the message.
+	// Who wrote the message. A TOOL message comes after the reply that its result went into: the last word is the last message where roleIn is [USER, ASSISTANT].
 	Role enum.MessageRole `json:"role,omitempty"`
 	// How far the message has come.
 	Status enum.MessageStatus `json:"status,omitempty"`
-	// The text; empty while an answer has none yet.
+	// The text; of a TOOL message, what the model was given of the result, as JSON. Empty while an answer has none yet.
 	Content string `json:"content,omitempty"`
 	// Tokens of the content, as estimated or reported.
 	Tokens int `json:"tokens,omitempty"`

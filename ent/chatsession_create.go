@@ -148,6 +148,20 @@ func (_c *ChatSessionCreate) SetNillableLastMessageAt(v *time.Time) *ChatSession
 	return _c
 }
 
+// SetActivityAt sets the "activity_at" field.
+func (_c *ChatSessionCreate) SetActivityAt(v time.Time) *ChatSessionCreate {
+	_c.mutation.SetActivityAt(v)
+	return _c
+}
+
+// SetNillableActivityAt sets the "activity_at" field if the given value is not nil.
+func (_c *ChatSessionCreate) SetNillableActivityAt(v *time.Time) *ChatSessionCreate {
+	if v != nil {
+		_c.SetActivityAt(*v)
+	}
+	return _c
+}
+
 // SetSystemPrompt sets the "system_prompt" field.
 func (_c *ChatSessionCreate) SetSystemPrompt(v string) *ChatSessionCreate {
 	_c.mutation.SetSystemPrompt(v)
@@ -518,6 +532,10 @@ func (_c *ChatSessionCreate) createSpec() (*ChatSession, *sqlgraph.CreateSpec) {
 		_spec.SetField(chatsession.FieldLastMessageAt, field.TypeTime, value)
 		_node.LastMessageAt = &value
 	}
+	if value, ok := _c.mutation.ActivityAt(); ok {
+		_spec.SetField(chatsession.FieldActivityAt, field.TypeTime, value)
+		_node.ActivityAt = value
+	}
 	if value, ok := _c.mutation.SystemPrompt(); ok {
 		_spec.SetField(chatsession.FieldSystemPrompt, field.TypeString, value)
 		_node.SystemPrompt = value
@@ -880,6 +898,9 @@ func (u *ChatSessionUpsertOne) UpdateNewValues() *ChatSessionUpsertOne {
 		}
 		if _, exists := u.create.mutation.UserID(); exists {
 			s.SetIgnore(chatsession.FieldUserID)
+		}
+		if _, exists := u.create.mutation.ActivityAt(); exists {
+			s.SetIgnore(chatsession.FieldActivityAt)
 		}
 	}))
 	return u
@@ -1289,6 +1310,9 @@ func (u *ChatSessionUpsertBulk) UpdateNewValues() *ChatSessionUpsertBulk {
 			}
 			if _, exists := b.mutation.UserID(); exists {
 				s.SetIgnore(chatsession.FieldUserID)
+			}
+			if _, exists := b.mutation.ActivityAt(); exists {
+				s.SetIgnore(chatsession.FieldActivityAt)
 			}
 		}
 	}))

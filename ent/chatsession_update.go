@@ -515,6 +515,9 @@ func (_u *ChatSessionUpdate) sqlSave(ctx context.Context) (_node int, err error)
 	if _u.mutation.LastMessageAtCleared() {
 		_spec.ClearField(chatsession.FieldLastMessageAt, field.TypeTime)
 	}
+	if _u.mutation.ActivityAtCleared() {
+		_spec.ClearField(chatsession.FieldActivityAt, field.TypeTime)
+	}
 	if value, ok := _u.mutation.SystemPrompt(); ok {
 		_spec.SetField(chatsession.FieldSystemPrompt, field.TypeString, value)
 	}
@@ -1296,6 +1299,9 @@ func (_u *ChatSessionUpdateOne) sqlSave(ctx context.Context) (_node *ChatSession
 	}
 	if _u.mutation.LastMessageAtCleared() {
 		_spec.ClearField(chatsession.FieldLastMessageAt, field.TypeTime)
+	}
+	if _u.mutation.ActivityAtCleared() {
+		_spec.ClearField(chatsession.FieldActivityAt, field.TypeTime)
 	}
 	if value, ok := _u.mutation.SystemPrompt(); ok {
 		_spec.SetField(chatsession.FieldSystemPrompt, field.TypeString, value)

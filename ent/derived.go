@@ -1,8 +1,13 @@
 package ent
 
 import (
+	"strings"
 	"time"
 
+	"entgo.io/ent/dialect/sql"
+
+	"cdsa.dev/cdsa/ent/predicate"
+	"cdsa.dev/cdsa/internal/decision"
 	"cdsa.dev/cdsa/internal/enum"
 )
 
@@ -39,26 +44,42 @@ func (x *ToolExecution) IsComplete() bool { return !x.IsPending() && !x.IsRunnin
 // State is where the request stands now; expiry is judged by the clock, not by a sweeper.
 func (a *ToolApproval) State() enum.ApprovalState { return a.StateAt(time.Now()) }
 
-// StateAt is State at a given time.
+// StateAt is State at a given time; decision.Facts has the rule.
 func (a *ToolApproval) StateAt(now time.Time) enum.ApprovalState {
-	switch {
-	case a.WithdrawnAt != nil:
-		return enum.ApprovalStateWithdrawn
-	case a.IsApproved != nil && !*a.IsApproved:
-		return enum.ApprovalStateRejected
-	case a.ConsumedAt != nil:
-		return enum.ApprovalStateConsumed
-	case a.IsApproved != nil:
-		if a.UseBy != nil && !now.Before(*a.UseBy) {
-			return enum.ApprovalStateExpired
+	return decision.Facts{IsApproved: a.IsApproved, Decisions: a.Decisions, ExpiresAt: a.ExpiresAt, UseBy: a.UseBy, ConsumedAt: a.ConsumedAt,
+		WithdrawnAt: a.WithdrawnAt}.State(now)
+}
+
+// ToolApprovalInState is true of the requests that are in one of the states at a given time, as StateAt says.
+func ToolApprovalInState(now time.Time, states ...enum.ApprovalState) predicate.ToolApproval {
+	return func(s *sql.Selector) {
+		names := make([]any, len(states))
+		open := true
+		for i, v := range states {
+			names[i] = string(v)
+			open = open && (v == enum.ApprovalStatePending || v == enum.ApprovalStatePartiallyApproved)
 		}
-		return enum.ApprovalStateApproved
-	case !now.Before(a.ExpiresAt):
-		return enum.ApprovalStateExpired
-	case len(a.Decisions) > 0:
-		return enum.ApprovalStatePartiallyApproved
-	default:
-		return enum.ApprovalStatePending
+		if len(names) == 0 {
+			s.Where(sql.False())
+			return
+		}
+		s.Where(sql.P(func(b *sql.Builder) {
+			timed(b, "("+decision.StateSQL+") IN (", now)
+			b.Args(names...).WriteString(")")
+			if open {
+				timed(b, " AND "+decision.OpenSQL, now)
+			}
+		}))
+	}
+}
+
+// timed writes SQL with the time where it says {now}.
+func timed(b *sql.Builder, text string, now time.Time) {
+	for i, part := range strings.Split(text, "{now}") {
+		if i > 0 {
+			b.Arg(now)
+		}
+		b.WriteString(part)
 	}
 }
 

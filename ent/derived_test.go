@@ -66,7 +66,7 @@ func TestToolApproval_StateAt(t *testing.T) {
 		"lapses at the instant":       {ent.ToolApproval{ExpiresAt: now}, enum.ApprovalStateExpired},
 		"approved":                    {ent.ToolApproval{ExpiresAt: after, IsApproved: yes, UseBy: &after}, enum.ApprovalStateApproved},
 		"approved outlives request":   {ent.ToolApproval{ExpiresAt: *before, IsApproved: yes, UseBy: &after}, enum.ApprovalStateApproved},
-		"approved without a limit":    {ent.ToolApproval{ExpiresAt: *before, IsApproved: yes}, enum.ApprovalStateApproved},
+		"approved without a limit":    {ent.ToolApproval{ExpiresAt: *before, IsApproved: yes}, enum.ApprovalStateExpired},
 		"grant lapsed":                {ent.ToolApproval{ExpiresAt: after, IsApproved: yes, UseBy: before}, enum.ApprovalStateExpired},
 		"grant lapses at the instant": {ent.ToolApproval{ExpiresAt: after, IsApproved: yes, UseBy: &now}, enum.ApprovalStateExpired},
 		"consumed":                    {ent.ToolApproval{ExpiresAt: after, IsApproved: yes, ConsumedAt: before, UseBy: &after}, enum.ApprovalStateConsumed},
@@ -86,7 +86,7 @@ func TestToolApproval_StateAt(t *testing.T) {
 
 func TestToolApproval_Now(t *testing.T) {
 	open, partly := &ent.ToolApproval{ExpiresAt: ahead()}, &ent.ToolApproval{ExpiresAt: ahead(), Decisions: []decision.Decision{{Approved: true}}}
-	lapsed, approved := &ent.ToolApproval{ExpiresAt: ago()}, &ent.ToolApproval{ExpiresAt: ahead(), IsApproved: new(true)}
+	lapsed, approved := &ent.ToolApproval{ExpiresAt: ago()}, &ent.ToolApproval{ExpiresAt: ahead(), IsApproved: new(true), UseBy: new(ahead())}
 	for _, c := range []struct {
 		a                *ent.ToolApproval
 		pending, expired bool

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	goast "go/ast"
+	"go/format"
 	"go/parser"
 	"go/token"
 	"log"
@@ -58,6 +59,12 @@ func main() {
 		log.Fatal(err)
 	}
 	if err := collectTwice("./ent/gql_collection.go"); err != nil {
+		log.Fatal(err)
+	}
+	if err := keepEmptyLists("./ent/gql_where_input.go"); err != nil {
+		log.Fatal(err)
+	}
+	if err := mendPaging("./ent/gql_pagination.go", "./ent/gql_collection.go"); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -130,6 +137,20 @@ func collectTwice(path string) error {
 	return os.WriteFile(path, []byte(s), 0o644)
 }
 
+var listRE = regexp.MustCompile(`if len\((i\.\w+In)\) > 0 \{`)
+
+// keepEmptyLists makes "in none" match nothing. entgql takes an empty list for no condition, which matches everything.
+func keepEmptyLists(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !listRE.Match(b) {
+		return fmt.Errorf("%s has no list: the template has changed", path)
+	}
+	return os.WriteFile(path, listRE.ReplaceAll(b, []byte("if $1 != nil {")), 0o644)
+}
+
 // hideEdges makes an edge to a hidden row null without an error. entgql does so only for edges that ent calls optional.
 func hideEdges(path string) error {
 	b, err := os.ReadFile(path)
@@ -141,6 +162,52 @@ func hideEdges(path string) error {
 		return fmt.Errorf("%s has no required edge: the template has changed", path)
 	}
 	return os.WriteFile(path, []byte(strings.ReplaceAll(string(b), shown, hidden)), 0o644)
+}
+
+var (
+	noEdgesRE = regexp.MustCompile(`ignoredEdges := (!hasCollectedField\(ctx, (?:edgesField|append\(path, edgesField\)\.\.\.)\))`)
+	noNodeRE  = regexp.MustCompile(`(?s)(if field := collectedField\(ctx, (?:edgesField, nodeField|path\.\.\.)\); field != nil \{\s+if err := (\w+)\.collectField\([^\n]*\n\s+return [^\n]*\n\s+\}\n\s+\})\n(\s+(?:if limit|_m = ))`)
+	cursorsRE = regexp.MustCompile(`(?s)direction := p\.order\.Direction\n\tif p\.reverse \{\n\t\tdirection = direction\.Reverse\(\)\n\t\}\n\tfor _, predicate := range entgql\.CursorsPredicate\(after, before, Default(\w+)Order\.Field\.column, p\.order\.Field\.column, direction\)`)
+)
+
+// mendPaging puts between in the place of entgql's cursors, which lose rows around NULL and take before for after. It
+// reads a page whenever its pageInfo is selected, which entgql else makes up of totalCount; of rows that are not shown
+// only the id and what the cursor holds.
+func mendPaging(pagination, collection string) error {
+	for _, path := range []string{pagination, collection} {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		s := string(b)
+		n := strings.Count(s, "ignoredEdges := ")
+		if n == 0 || n != len(noEdgesRE.FindAllString(s, -1)) || n != len(noNodeRE.FindAllString(s, -1)) {
+			return fmt.Errorf("%s: the look-ahead of pages has changed", path)
+		}
+		info := "hasCollectedField(ctx, pageInfoField)"
+		if path == collection {
+			info = "hasCollectedField(ctx, append(path, pageInfoField)...)"
+		}
+		s = noEdgesRE.ReplaceAllString(s, "ignoredEdges := $1 && !"+info)
+		s = noNodeRE.ReplaceAllString(s, "$1 else if graphql.GetFieldContext(ctx) != nil {\n$2.ctx.AppendFieldOnce(\"id\")\n}\n$3")
+		if path == pagination {
+			if n != len(cursorsRE.FindAllString(s, -1)) || n != strings.Count(s, "CursorsPredicate") {
+				return fmt.Errorf("%s: the cursors have changed", path)
+			}
+			s = cursorsRE.ReplaceAllString(s, `predicates, err := between(after, before, Default${1}Order.Field.column, p.order.Field.column, p.order.Field.toCursor(&${1}{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
+	}
+	for _, predicate := range predicates`)
+		}
+		if b, err = format.Source([]byte(s)); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dropHandWritten leaves the types that graph/schema declares by hand to it.

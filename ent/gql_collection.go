@@ -339,7 +339,7 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -396,6 +396,8 @@ func (_q *ChatMessageQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -620,7 +622,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -677,6 +679,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -723,7 +727,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -780,6 +784,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -812,7 +818,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -869,6 +875,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -919,7 +927,7 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -976,6 +984,8 @@ func (_q *ChatSessionQuery) collectField(ctx context.Context, oneNode bool, opCt
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1327,7 +1337,7 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1384,6 +1394,8 @@ func (_q *DocumentQuery) collectField(ctx context.Context, oneNode bool, opCtx *
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentchunkImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1652,7 +1664,7 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1709,6 +1721,8 @@ func (_q *DocumentChunkQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -1920,7 +1934,7 @@ func (_q *EmbeddingModelQuery) collectField(ctx context.Context, oneNode bool, o
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -1977,6 +1991,8 @@ func (_q *EmbeddingModelQuery) collectField(ctx context.Context, oneNode bool, o
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentchunkImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2275,7 +2291,7 @@ func (_q *RoleQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2336,6 +2352,8 @@ func (_q *RoleQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, userImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2716,7 +2734,7 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2773,6 +2791,8 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretversionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -2805,7 +2825,7 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -2862,6 +2882,8 @@ func (_q *SecretQuery) collectField(ctx context.Context, oneNode bool, opCtx *gr
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3765,7 +3787,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -3822,6 +3844,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3854,7 +3878,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -3911,6 +3935,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolcacheImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -3943,7 +3969,7 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4000,6 +4026,8 @@ func (_q *ToolQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4467,7 +4495,7 @@ func (_q *ToolCacheQuery) collectField(ctx context.Context, oneNode bool, opCtx 
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4524,6 +4552,8 @@ func (_q *ToolCacheQuery) collectField(ctx context.Context, oneNode bool, opCtx 
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4766,7 +4796,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4823,6 +4853,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4855,7 +4887,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -4912,6 +4944,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, auditlogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -4944,7 +4978,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5001,6 +5035,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5051,7 +5087,7 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5108,6 +5144,8 @@ func (_q *ToolExecutionQuery) collectField(ctx context.Context, oneNode bool, op
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5357,7 +5395,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5414,6 +5452,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, sessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5446,7 +5486,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5503,6 +5543,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatsessionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5535,7 +5577,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5592,6 +5634,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, chatmessageImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5624,7 +5668,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5681,6 +5725,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolexecutionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5713,7 +5759,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5770,6 +5816,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolapprovalImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5802,7 +5850,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5859,6 +5907,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, toolapprovalImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5891,7 +5941,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -5948,6 +5998,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, auditlogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -5980,7 +6032,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6037,6 +6089,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6069,7 +6123,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6126,6 +6180,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, documentImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6158,7 +6214,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6215,6 +6271,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, searchresultImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6247,7 +6305,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6304,6 +6362,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretversionImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {
@@ -6336,7 +6396,7 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 			if query, err = pager.applyFilter(query); err != nil {
 				return err
 			}
-			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...)
+			ignoredEdges := !hasCollectedField(ctx, append(path, edgesField)...) && !hasCollectedField(ctx, append(path, pageInfoField)...)
 			if hasCollectedField(ctx, append(path, totalCountField)...) || hasCollectedField(ctx, append(path, pageInfoField)...) {
 				hasPagination := args.after != nil || args.first != nil || args.before != nil || args.last != nil
 				if hasPagination || ignoredEdges {
@@ -6393,6 +6453,8 @@ func (_q *UserQuery) collectField(ctx context.Context, oneNode bool, opCtx *grap
 				if err := query.collectField(ctx, false, opCtx, *field, path, mayAddCondition(satisfies, secretaccesslogImplementors)...); err != nil {
 					return err
 				}
+			} else if graphql.GetFieldContext(ctx) != nil {
+				query.ctx.AppendFieldOnce("id")
 			}
 			if limit := paginateLimit(args.first, args.last); limit > 0 {
 				if oneNode {

@@ -232,11 +232,11 @@ func (p *auditlogPager) toCursor(_m *AuditLog) Cursor {
 }
 
 func (p *auditlogPager) applyCursors(query *AuditLogQuery, after, before *Cursor) (*AuditLogQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultAuditLogOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&AuditLog{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultAuditLogOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -289,7 +289,7 @@ func (_m *AuditLogQuery) Paginate(
 		return nil, err
 	}
 	conn := &AuditLogConnection{Edges: []*AuditLogEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -316,6 +316,8 @@ func (_m *AuditLogQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -528,11 +530,11 @@ func (p *chatmessagePager) toCursor(_m *ChatMessage) Cursor {
 }
 
 func (p *chatmessagePager) applyCursors(query *ChatMessageQuery, after, before *Cursor) (*ChatMessageQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultChatMessageOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&ChatMessage{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultChatMessageOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -585,7 +587,7 @@ func (_m *ChatMessageQuery) Paginate(
 		return nil, err
 	}
 	conn := &ChatMessageConnection{Edges: []*ChatMessageEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -612,6 +614,8 @@ func (_m *ChatMessageQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -842,11 +846,11 @@ func (p *chatsessionPager) toCursor(_m *ChatSession) Cursor {
 }
 
 func (p *chatsessionPager) applyCursors(query *ChatSessionQuery, after, before *Cursor) (*ChatSessionQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultChatSessionOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&ChatSession{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultChatSessionOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -899,7 +903,7 @@ func (_m *ChatSessionQuery) Paginate(
 		return nil, err
 	}
 	conn := &ChatSessionConnection{Edges: []*ChatSessionEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -926,6 +930,8 @@ func (_m *ChatSessionQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -979,17 +985,17 @@ var (
 			}
 		},
 	}
-	// ChatSessionOrderFieldLastMessageAt orders ChatSession by last_message_at.
-	ChatSessionOrderFieldLastMessageAt = &ChatSessionOrderField{
+	// ChatSessionOrderFieldActivityAt orders ChatSession by activity_at.
+	ChatSessionOrderFieldActivityAt = &ChatSessionOrderField{
 		Value: func(_m *ChatSession) (ent.Value, error) {
-			return _m.LastMessageAt, nil
+			return _m.ActivityAt, nil
 		},
-		column: chatsession.FieldLastMessageAt,
-		toTerm: chatsession.ByLastMessageAt,
+		column: chatsession.FieldActivityAt,
+		toTerm: chatsession.ByActivityAt,
 		toCursor: func(_m *ChatSession) Cursor {
 			return Cursor{
 				ID:    _m.ID,
-				Value: _m.LastMessageAt,
+				Value: _m.ActivityAt,
 			}
 		},
 	}
@@ -1005,7 +1011,7 @@ func (f ChatSessionOrderField) String() string {
 		str = "UPDATED_AT"
 	case ChatSessionOrderFieldTitle.column:
 		str = "TITLE"
-	case ChatSessionOrderFieldLastMessageAt.column:
+	case ChatSessionOrderFieldActivityAt.column:
 		str = "LAST_MESSAGE_AT"
 	}
 	return str
@@ -1030,7 +1036,7 @@ func (f *ChatSessionOrderField) UnmarshalGQL(v interface{}) error {
 	case "TITLE":
 		*f = *ChatSessionOrderFieldTitle
 	case "LAST_MESSAGE_AT":
-		*f = *ChatSessionOrderFieldLastMessageAt
+		*f = *ChatSessionOrderFieldActivityAt
 	default:
 		return fmt.Errorf("%s is not a valid ChatSessionOrderField", str)
 	}
@@ -1192,11 +1198,11 @@ func (p *contextwindowPager) toCursor(_m *ContextWindow) Cursor {
 }
 
 func (p *contextwindowPager) applyCursors(query *ContextWindowQuery, after, before *Cursor) (*ContextWindowQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultContextWindowOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&ContextWindow{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultContextWindowOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -1249,7 +1255,7 @@ func (_m *ContextWindowQuery) Paginate(
 		return nil, err
 	}
 	conn := &ContextWindowConnection{Edges: []*ContextWindowEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -1276,6 +1282,8 @@ func (_m *ContextWindowQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -1506,11 +1514,11 @@ func (p *documentPager) toCursor(_m *Document) Cursor {
 }
 
 func (p *documentPager) applyCursors(query *DocumentQuery, after, before *Cursor) (*DocumentQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultDocumentOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&Document{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultDocumentOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -1563,7 +1571,7 @@ func (_m *DocumentQuery) Paginate(
 		return nil, err
 	}
 	conn := &DocumentConnection{Edges: []*DocumentEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -1590,6 +1598,8 @@ func (_m *DocumentQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -1838,11 +1848,11 @@ func (p *documentchunkPager) toCursor(_m *DocumentChunk) Cursor {
 }
 
 func (p *documentchunkPager) applyCursors(query *DocumentChunkQuery, after, before *Cursor) (*DocumentChunkQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultDocumentChunkOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&DocumentChunk{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultDocumentChunkOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -1895,7 +1905,7 @@ func (_m *DocumentChunkQuery) Paginate(
 		return nil, err
 	}
 	conn := &DocumentChunkConnection{Edges: []*DocumentChunkEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -1922,6 +1932,8 @@ func (_m *DocumentChunkQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -2152,11 +2164,11 @@ func (p *embeddingmodelPager) toCursor(_m *EmbeddingModel) Cursor {
 }
 
 func (p *embeddingmodelPager) applyCursors(query *EmbeddingModelQuery, after, before *Cursor) (*EmbeddingModelQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultEmbeddingModelOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&EmbeddingModel{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultEmbeddingModelOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -2209,7 +2221,7 @@ func (_m *EmbeddingModelQuery) Paginate(
 		return nil, err
 	}
 	conn := &EmbeddingModelConnection{Edges: []*EmbeddingModelEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -2236,6 +2248,8 @@ func (_m *EmbeddingModelQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -2484,11 +2498,11 @@ func (p *permissionPager) toCursor(_m *Permission) Cursor {
 }
 
 func (p *permissionPager) applyCursors(query *PermissionQuery, after, before *Cursor) (*PermissionQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultPermissionOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&Permission{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultPermissionOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -2541,7 +2555,7 @@ func (_m *PermissionQuery) Paginate(
 		return nil, err
 	}
 	conn := &PermissionConnection{Edges: []*PermissionEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -2568,6 +2582,8 @@ func (_m *PermissionQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -2798,11 +2814,11 @@ func (p *rolePager) toCursor(_m *Role) Cursor {
 }
 
 func (p *rolePager) applyCursors(query *RoleQuery, after, before *Cursor) (*RoleQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultRoleOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&Role{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultRoleOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -2855,7 +2871,7 @@ func (_m *RoleQuery) Paginate(
 		return nil, err
 	}
 	conn := &RoleConnection{Edges: []*RoleEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -2882,6 +2898,8 @@ func (_m *RoleQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -3130,11 +3148,11 @@ func (p *searchresultPager) toCursor(_m *SearchResult) Cursor {
 }
 
 func (p *searchresultPager) applyCursors(query *SearchResultQuery, after, before *Cursor) (*SearchResultQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultSearchResultOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&SearchResult{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultSearchResultOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -3187,7 +3205,7 @@ func (_m *SearchResultQuery) Paginate(
 		return nil, err
 	}
 	conn := &SearchResultConnection{Edges: []*SearchResultEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -3214,6 +3232,8 @@ func (_m *SearchResultQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -3462,11 +3482,11 @@ func (p *secretPager) toCursor(_m *Secret) Cursor {
 }
 
 func (p *secretPager) applyCursors(query *SecretQuery, after, before *Cursor) (*SecretQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultSecretOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&Secret{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultSecretOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -3519,7 +3539,7 @@ func (_m *SecretQuery) Paginate(
 		return nil, err
 	}
 	conn := &SecretConnection{Edges: []*SecretEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -3546,6 +3566,8 @@ func (_m *SecretQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -3830,11 +3852,11 @@ func (p *secretaccesslogPager) toCursor(_m *SecretAccessLog) Cursor {
 }
 
 func (p *secretaccesslogPager) applyCursors(query *SecretAccessLogQuery, after, before *Cursor) (*SecretAccessLogQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultSecretAccessLogOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&SecretAccessLog{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultSecretAccessLogOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -3887,7 +3909,7 @@ func (_m *SecretAccessLogQuery) Paginate(
 		return nil, err
 	}
 	conn := &SecretAccessLogConnection{Edges: []*SecretAccessLogEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -3914,6 +3936,8 @@ func (_m *SecretAccessLogQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -4144,11 +4168,11 @@ func (p *secretversionPager) toCursor(_m *SecretVersion) Cursor {
 }
 
 func (p *secretversionPager) applyCursors(query *SecretVersionQuery, after, before *Cursor) (*SecretVersionQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultSecretVersionOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&SecretVersion{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultSecretVersionOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -4201,7 +4225,7 @@ func (_m *SecretVersionQuery) Paginate(
 		return nil, err
 	}
 	conn := &SecretVersionConnection{Edges: []*SecretVersionEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -4228,6 +4252,8 @@ func (_m *SecretVersionQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -4458,11 +4484,11 @@ func (p *sessionPager) toCursor(_m *Session) Cursor {
 }
 
 func (p *sessionPager) applyCursors(query *SessionQuery, after, before *Cursor) (*SessionQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultSessionOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&Session{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultSessionOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -4515,7 +4541,7 @@ func (_m *SessionQuery) Paginate(
 		return nil, err
 	}
 	conn := &SessionConnection{Edges: []*SessionEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -4542,6 +4568,8 @@ func (_m *SessionQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -4772,11 +4800,11 @@ func (p *systemmetricPager) toCursor(_m *SystemMetric) Cursor {
 }
 
 func (p *systemmetricPager) applyCursors(query *SystemMetricQuery, after, before *Cursor) (*SystemMetricQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultSystemMetricOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&SystemMetric{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultSystemMetricOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -4829,7 +4857,7 @@ func (_m *SystemMetricQuery) Paginate(
 		return nil, err
 	}
 	conn := &SystemMetricConnection{Edges: []*SystemMetricEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -4856,6 +4884,8 @@ func (_m *SystemMetricQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -5068,11 +5098,11 @@ func (p *toolPager) toCursor(_m *Tool) Cursor {
 }
 
 func (p *toolPager) applyCursors(query *ToolQuery, after, before *Cursor) (*ToolQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultToolOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&Tool{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultToolOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -5125,7 +5155,7 @@ func (_m *ToolQuery) Paginate(
 		return nil, err
 	}
 	conn := &ToolConnection{Edges: []*ToolEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -5152,6 +5182,8 @@ func (_m *ToolQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -5400,11 +5432,11 @@ func (p *toolapprovalPager) toCursor(_m *ToolApproval) Cursor {
 }
 
 func (p *toolapprovalPager) applyCursors(query *ToolApprovalQuery, after, before *Cursor) (*ToolApprovalQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultToolApprovalOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&ToolApproval{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultToolApprovalOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -5457,7 +5489,7 @@ func (_m *ToolApprovalQuery) Paginate(
 		return nil, err
 	}
 	conn := &ToolApprovalConnection{Edges: []*ToolApprovalEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -5484,6 +5516,8 @@ func (_m *ToolApprovalQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -5750,11 +5784,11 @@ func (p *toolcachePager) toCursor(_m *ToolCache) Cursor {
 }
 
 func (p *toolcachePager) applyCursors(query *ToolCacheQuery, after, before *Cursor) (*ToolCacheQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultToolCacheOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&ToolCache{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultToolCacheOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -5807,7 +5841,7 @@ func (_m *ToolCacheQuery) Paginate(
 		return nil, err
 	}
 	conn := &ToolCacheConnection{Edges: []*ToolCacheEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -5834,6 +5868,8 @@ func (_m *ToolCacheQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -6064,11 +6100,11 @@ func (p *toolexecutionPager) toCursor(_m *ToolExecution) Cursor {
 }
 
 func (p *toolexecutionPager) applyCursors(query *ToolExecutionQuery, after, before *Cursor) (*ToolExecutionQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultToolExecutionOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&ToolExecution{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultToolExecutionOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -6121,7 +6157,7 @@ func (_m *ToolExecutionQuery) Paginate(
 		return nil, err
 	}
 	conn := &ToolExecutionConnection{Edges: []*ToolExecutionEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -6148,6 +6184,8 @@ func (_m *ToolExecutionQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)
@@ -6414,11 +6452,11 @@ func (p *userPager) toCursor(_m *User) Cursor {
 }
 
 func (p *userPager) applyCursors(query *UserQuery, after, before *Cursor) (*UserQuery, error) {
-	direction := p.order.Direction
-	if p.reverse {
-		direction = direction.Reverse()
+	predicates, err := between(after, before, DefaultUserOrder.Field.column, p.order.Field.column, p.order.Field.toCursor(&User{}).Value, p.order.Direction)
+	if err != nil {
+		return nil, err
 	}
-	for _, predicate := range entgql.CursorsPredicate(after, before, DefaultUserOrder.Field.column, p.order.Field.column, direction) {
+	for _, predicate := range predicates {
 		query = query.Where(predicate)
 	}
 	return query, nil
@@ -6471,7 +6509,7 @@ func (_m *UserQuery) Paginate(
 		return nil, err
 	}
 	conn := &UserConnection{Edges: []*UserEdge{}}
-	ignoredEdges := !hasCollectedField(ctx, edgesField)
+	ignoredEdges := !hasCollectedField(ctx, edgesField) && !hasCollectedField(ctx, pageInfoField)
 	if hasCollectedField(ctx, totalCountField) || hasCollectedField(ctx, pageInfoField) {
 		hasPagination := after != nil || first != nil || before != nil || last != nil
 		if hasPagination || ignoredEdges {
@@ -6498,6 +6536,8 @@ func (_m *UserQuery) Paginate(
 		if err := _m.collectField(ctx, limit == 1, graphql.GetOperationContext(ctx), *field, []string{edgesField, nodeField}); err != nil {
 			return nil, err
 		}
+	} else if graphql.GetFieldContext(ctx) != nil {
+		_m.ctx.AppendFieldOnce("id")
 	}
 	_m = pager.applyOrder(_m)
 	nodes, err := _m.All(ctx)

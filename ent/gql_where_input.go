@@ -245,10 +245,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, auditlog.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, auditlog.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, auditlog.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -269,10 +269,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, auditlog.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, auditlog.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, auditlog.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -293,10 +293,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.UserIDNEQ != nil {
 		predicates = append(predicates, auditlog.UserIDNEQ(*i.UserIDNEQ))
 	}
-	if len(i.UserIDIn) > 0 {
+	if i.UserIDIn != nil {
 		predicates = append(predicates, auditlog.UserIDIn(i.UserIDIn...))
 	}
-	if len(i.UserIDNotIn) > 0 {
+	if i.UserIDNotIn != nil {
 		predicates = append(predicates, auditlog.UserIDNotIn(i.UserIDNotIn...))
 	}
 	if i.UserIDIsNil {
@@ -311,10 +311,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.ActionNEQ != nil {
 		predicates = append(predicates, auditlog.ActionNEQ(*i.ActionNEQ))
 	}
-	if len(i.ActionIn) > 0 {
+	if i.ActionIn != nil {
 		predicates = append(predicates, auditlog.ActionIn(i.ActionIn...))
 	}
-	if len(i.ActionNotIn) > 0 {
+	if i.ActionNotIn != nil {
 		predicates = append(predicates, auditlog.ActionNotIn(i.ActionNotIn...))
 	}
 	if i.ResourceType != nil {
@@ -323,10 +323,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.ResourceTypeNEQ != nil {
 		predicates = append(predicates, auditlog.ResourceTypeNEQ(*i.ResourceTypeNEQ))
 	}
-	if len(i.ResourceTypeIn) > 0 {
+	if i.ResourceTypeIn != nil {
 		predicates = append(predicates, auditlog.ResourceTypeIn(i.ResourceTypeIn...))
 	}
-	if len(i.ResourceTypeNotIn) > 0 {
+	if i.ResourceTypeNotIn != nil {
 		predicates = append(predicates, auditlog.ResourceTypeNotIn(i.ResourceTypeNotIn...))
 	}
 	if i.ResourceTypeGT != nil {
@@ -362,10 +362,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.ResourceIDNEQ != nil {
 		predicates = append(predicates, auditlog.ResourceIDNEQ(*i.ResourceIDNEQ))
 	}
-	if len(i.ResourceIDIn) > 0 {
+	if i.ResourceIDIn != nil {
 		predicates = append(predicates, auditlog.ResourceIDIn(i.ResourceIDIn...))
 	}
-	if len(i.ResourceIDNotIn) > 0 {
+	if i.ResourceIDNotIn != nil {
 		predicates = append(predicates, auditlog.ResourceIDNotIn(i.ResourceIDNotIn...))
 	}
 	if i.ResourceIDGT != nil {
@@ -392,10 +392,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.SessionIDNEQ != nil {
 		predicates = append(predicates, auditlog.SessionIDNEQ(*i.SessionIDNEQ))
 	}
-	if len(i.SessionIDIn) > 0 {
+	if i.SessionIDIn != nil {
 		predicates = append(predicates, auditlog.SessionIDIn(i.SessionIDIn...))
 	}
-	if len(i.SessionIDNotIn) > 0 {
+	if i.SessionIDNotIn != nil {
 		predicates = append(predicates, auditlog.SessionIDNotIn(i.SessionIDNotIn...))
 	}
 	if i.SessionIDGT != nil {
@@ -428,10 +428,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.ToolExecutionIDNEQ != nil {
 		predicates = append(predicates, auditlog.ToolExecutionIDNEQ(*i.ToolExecutionIDNEQ))
 	}
-	if len(i.ToolExecutionIDIn) > 0 {
+	if i.ToolExecutionIDIn != nil {
 		predicates = append(predicates, auditlog.ToolExecutionIDIn(i.ToolExecutionIDIn...))
 	}
-	if len(i.ToolExecutionIDNotIn) > 0 {
+	if i.ToolExecutionIDNotIn != nil {
 		predicates = append(predicates, auditlog.ToolExecutionIDNotIn(i.ToolExecutionIDNotIn...))
 	}
 	if i.ToolExecutionIDIsNil {
@@ -452,10 +452,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.RetentionDaysNEQ != nil {
 		predicates = append(predicates, auditlog.RetentionDaysNEQ(*i.RetentionDaysNEQ))
 	}
-	if len(i.RetentionDaysIn) > 0 {
+	if i.RetentionDaysIn != nil {
 		predicates = append(predicates, auditlog.RetentionDaysIn(i.RetentionDaysIn...))
 	}
-	if len(i.RetentionDaysNotIn) > 0 {
+	if i.RetentionDaysNotIn != nil {
 		predicates = append(predicates, auditlog.RetentionDaysNotIn(i.RetentionDaysNotIn...))
 	}
 	if i.RetentionDaysGT != nil {
@@ -476,10 +476,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.RequestIDNEQ != nil {
 		predicates = append(predicates, auditlog.RequestIDNEQ(*i.RequestIDNEQ))
 	}
-	if len(i.RequestIDIn) > 0 {
+	if i.RequestIDIn != nil {
 		predicates = append(predicates, auditlog.RequestIDIn(i.RequestIDIn...))
 	}
-	if len(i.RequestIDNotIn) > 0 {
+	if i.RequestIDNotIn != nil {
 		predicates = append(predicates, auditlog.RequestIDNotIn(i.RequestIDNotIn...))
 	}
 	if i.RequestIDGT != nil {
@@ -515,10 +515,10 @@ func (i *AuditLogWhereInput) P() (predicate.AuditLog, error) {
 	if i.ActorKindNEQ != nil {
 		predicates = append(predicates, auditlog.ActorKindNEQ(*i.ActorKindNEQ))
 	}
-	if len(i.ActorKindIn) > 0 {
+	if i.ActorKindIn != nil {
 		predicates = append(predicates, auditlog.ActorKindIn(i.ActorKindIn...))
 	}
-	if len(i.ActorKindNotIn) > 0 {
+	if i.ActorKindNotIn != nil {
 		predicates = append(predicates, auditlog.ActorKindNotIn(i.ActorKindNotIn...))
 	}
 
@@ -774,10 +774,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, chatmessage.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, chatmessage.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, chatmessage.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -798,10 +798,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, chatmessage.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, chatmessage.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, chatmessage.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -822,10 +822,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, chatmessage.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, chatmessage.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, chatmessage.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -846,10 +846,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.SessionIDNEQ != nil {
 		predicates = append(predicates, chatmessage.SessionIDNEQ(*i.SessionIDNEQ))
 	}
-	if len(i.SessionIDIn) > 0 {
+	if i.SessionIDIn != nil {
 		predicates = append(predicates, chatmessage.SessionIDIn(i.SessionIDIn...))
 	}
-	if len(i.SessionIDNotIn) > 0 {
+	if i.SessionIDNotIn != nil {
 		predicates = append(predicates, chatmessage.SessionIDNotIn(i.SessionIDNotIn...))
 	}
 	if i.UserID != nil {
@@ -858,10 +858,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.UserIDNEQ != nil {
 		predicates = append(predicates, chatmessage.UserIDNEQ(*i.UserIDNEQ))
 	}
-	if len(i.UserIDIn) > 0 {
+	if i.UserIDIn != nil {
 		predicates = append(predicates, chatmessage.UserIDIn(i.UserIDIn...))
 	}
-	if len(i.UserIDNotIn) > 0 {
+	if i.UserIDNotIn != nil {
 		predicates = append(predicates, chatmessage.UserIDNotIn(i.UserIDNotIn...))
 	}
 	if i.UserIDIsNil {
@@ -876,10 +876,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.ToolExecutionIDNEQ != nil {
 		predicates = append(predicates, chatmessage.ToolExecutionIDNEQ(*i.ToolExecutionIDNEQ))
 	}
-	if len(i.ToolExecutionIDIn) > 0 {
+	if i.ToolExecutionIDIn != nil {
 		predicates = append(predicates, chatmessage.ToolExecutionIDIn(i.ToolExecutionIDIn...))
 	}
-	if len(i.ToolExecutionIDNotIn) > 0 {
+	if i.ToolExecutionIDNotIn != nil {
 		predicates = append(predicates, chatmessage.ToolExecutionIDNotIn(i.ToolExecutionIDNotIn...))
 	}
 	if i.ToolExecutionIDIsNil {
@@ -894,10 +894,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.ParentIDNEQ != nil {
 		predicates = append(predicates, chatmessage.ParentIDNEQ(*i.ParentIDNEQ))
 	}
-	if len(i.ParentIDIn) > 0 {
+	if i.ParentIDIn != nil {
 		predicates = append(predicates, chatmessage.ParentIDIn(i.ParentIDIn...))
 	}
-	if len(i.ParentIDNotIn) > 0 {
+	if i.ParentIDNotIn != nil {
 		predicates = append(predicates, chatmessage.ParentIDNotIn(i.ParentIDNotIn...))
 	}
 	if i.ParentIDIsNil {
@@ -912,10 +912,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.RoleNEQ != nil {
 		predicates = append(predicates, chatmessage.RoleNEQ(*i.RoleNEQ))
 	}
-	if len(i.RoleIn) > 0 {
+	if i.RoleIn != nil {
 		predicates = append(predicates, chatmessage.RoleIn(i.RoleIn...))
 	}
-	if len(i.RoleNotIn) > 0 {
+	if i.RoleNotIn != nil {
 		predicates = append(predicates, chatmessage.RoleNotIn(i.RoleNotIn...))
 	}
 	if i.Status != nil {
@@ -924,10 +924,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.StatusNEQ != nil {
 		predicates = append(predicates, chatmessage.StatusNEQ(*i.StatusNEQ))
 	}
-	if len(i.StatusIn) > 0 {
+	if i.StatusIn != nil {
 		predicates = append(predicates, chatmessage.StatusIn(i.StatusIn...))
 	}
-	if len(i.StatusNotIn) > 0 {
+	if i.StatusNotIn != nil {
 		predicates = append(predicates, chatmessage.StatusNotIn(i.StatusNotIn...))
 	}
 	if i.Tokens != nil {
@@ -936,10 +936,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.TokensNEQ != nil {
 		predicates = append(predicates, chatmessage.TokensNEQ(*i.TokensNEQ))
 	}
-	if len(i.TokensIn) > 0 {
+	if i.TokensIn != nil {
 		predicates = append(predicates, chatmessage.TokensIn(i.TokensIn...))
 	}
-	if len(i.TokensNotIn) > 0 {
+	if i.TokensNotIn != nil {
 		predicates = append(predicates, chatmessage.TokensNotIn(i.TokensNotIn...))
 	}
 	if i.TokensGT != nil {
@@ -960,10 +960,10 @@ func (i *ChatMessageWhereInput) P() (predicate.ChatMessage, error) {
 	if i.ModelNEQ != nil {
 		predicates = append(predicates, chatmessage.ModelNEQ(*i.ModelNEQ))
 	}
-	if len(i.ModelIn) > 0 {
+	if i.ModelIn != nil {
 		predicates = append(predicates, chatmessage.ModelIn(i.ModelIn...))
 	}
-	if len(i.ModelNotIn) > 0 {
+	if i.ModelNotIn != nil {
 		predicates = append(predicates, chatmessage.ModelNotIn(i.ModelNotIn...))
 	}
 	if i.ModelGT != nil {
@@ -1341,10 +1341,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, chatsession.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, chatsession.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, chatsession.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -1365,10 +1365,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, chatsession.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, chatsession.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, chatsession.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -1389,10 +1389,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, chatsession.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, chatsession.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, chatsession.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -1413,10 +1413,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.UserIDNEQ != nil {
 		predicates = append(predicates, chatsession.UserIDNEQ(*i.UserIDNEQ))
 	}
-	if len(i.UserIDIn) > 0 {
+	if i.UserIDIn != nil {
 		predicates = append(predicates, chatsession.UserIDIn(i.UserIDIn...))
 	}
-	if len(i.UserIDNotIn) > 0 {
+	if i.UserIDNotIn != nil {
 		predicates = append(predicates, chatsession.UserIDNotIn(i.UserIDNotIn...))
 	}
 	if i.Title != nil {
@@ -1425,10 +1425,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.TitleNEQ != nil {
 		predicates = append(predicates, chatsession.TitleNEQ(*i.TitleNEQ))
 	}
-	if len(i.TitleIn) > 0 {
+	if i.TitleIn != nil {
 		predicates = append(predicates, chatsession.TitleIn(i.TitleIn...))
 	}
-	if len(i.TitleNotIn) > 0 {
+	if i.TitleNotIn != nil {
 		predicates = append(predicates, chatsession.TitleNotIn(i.TitleNotIn...))
 	}
 	if i.TitleGT != nil {
@@ -1464,10 +1464,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.ContextWindowSizeNEQ != nil {
 		predicates = append(predicates, chatsession.ContextWindowSizeNEQ(*i.ContextWindowSizeNEQ))
 	}
-	if len(i.ContextWindowSizeIn) > 0 {
+	if i.ContextWindowSizeIn != nil {
 		predicates = append(predicates, chatsession.ContextWindowSizeIn(i.ContextWindowSizeIn...))
 	}
-	if len(i.ContextWindowSizeNotIn) > 0 {
+	if i.ContextWindowSizeNotIn != nil {
 		predicates = append(predicates, chatsession.ContextWindowSizeNotIn(i.ContextWindowSizeNotIn...))
 	}
 	if i.ContextWindowSizeGT != nil {
@@ -1488,10 +1488,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.ModelNEQ != nil {
 		predicates = append(predicates, chatsession.ModelNEQ(*i.ModelNEQ))
 	}
-	if len(i.ModelIn) > 0 {
+	if i.ModelIn != nil {
 		predicates = append(predicates, chatsession.ModelIn(i.ModelIn...))
 	}
-	if len(i.ModelNotIn) > 0 {
+	if i.ModelNotIn != nil {
 		predicates = append(predicates, chatsession.ModelNotIn(i.ModelNotIn...))
 	}
 	if i.ModelGT != nil {
@@ -1527,10 +1527,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.TemperatureNEQ != nil {
 		predicates = append(predicates, chatsession.TemperatureNEQ(*i.TemperatureNEQ))
 	}
-	if len(i.TemperatureIn) > 0 {
+	if i.TemperatureIn != nil {
 		predicates = append(predicates, chatsession.TemperatureIn(i.TemperatureIn...))
 	}
-	if len(i.TemperatureNotIn) > 0 {
+	if i.TemperatureNotIn != nil {
 		predicates = append(predicates, chatsession.TemperatureNotIn(i.TemperatureNotIn...))
 	}
 	if i.TemperatureGT != nil {
@@ -1557,10 +1557,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.LastMessageAtNEQ != nil {
 		predicates = append(predicates, chatsession.LastMessageAtNEQ(*i.LastMessageAtNEQ))
 	}
-	if len(i.LastMessageAtIn) > 0 {
+	if i.LastMessageAtIn != nil {
 		predicates = append(predicates, chatsession.LastMessageAtIn(i.LastMessageAtIn...))
 	}
-	if len(i.LastMessageAtNotIn) > 0 {
+	if i.LastMessageAtNotIn != nil {
 		predicates = append(predicates, chatsession.LastMessageAtNotIn(i.LastMessageAtNotIn...))
 	}
 	if i.LastMessageAtGT != nil {
@@ -1587,10 +1587,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.SensitivityNEQ != nil {
 		predicates = append(predicates, chatsession.SensitivityNEQ(*i.SensitivityNEQ))
 	}
-	if len(i.SensitivityIn) > 0 {
+	if i.SensitivityIn != nil {
 		predicates = append(predicates, chatsession.SensitivityIn(i.SensitivityIn...))
 	}
-	if len(i.SensitivityNotIn) > 0 {
+	if i.SensitivityNotIn != nil {
 		predicates = append(predicates, chatsession.SensitivityNotIn(i.SensitivityNotIn...))
 	}
 	if i.ArchivedAt != nil {
@@ -1599,10 +1599,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.ArchivedAtNEQ != nil {
 		predicates = append(predicates, chatsession.ArchivedAtNEQ(*i.ArchivedAtNEQ))
 	}
-	if len(i.ArchivedAtIn) > 0 {
+	if i.ArchivedAtIn != nil {
 		predicates = append(predicates, chatsession.ArchivedAtIn(i.ArchivedAtIn...))
 	}
-	if len(i.ArchivedAtNotIn) > 0 {
+	if i.ArchivedAtNotIn != nil {
 		predicates = append(predicates, chatsession.ArchivedAtNotIn(i.ArchivedAtNotIn...))
 	}
 	if i.ArchivedAtGT != nil {
@@ -1629,10 +1629,10 @@ func (i *ChatSessionWhereInput) P() (predicate.ChatSession, error) {
 	if i.ForkedFromNEQ != nil {
 		predicates = append(predicates, chatsession.ForkedFromNEQ(*i.ForkedFromNEQ))
 	}
-	if len(i.ForkedFromIn) > 0 {
+	if i.ForkedFromIn != nil {
 		predicates = append(predicates, chatsession.ForkedFromIn(i.ForkedFromIn...))
 	}
-	if len(i.ForkedFromNotIn) > 0 {
+	if i.ForkedFromNotIn != nil {
 		predicates = append(predicates, chatsession.ForkedFromNotIn(i.ForkedFromNotIn...))
 	}
 	if i.ForkedFromIsNil {
@@ -1941,10 +1941,10 @@ func (i *ContextWindowWhereInput) P() (predicate.ContextWindow, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, contextwindow.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, contextwindow.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, contextwindow.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -1965,10 +1965,10 @@ func (i *ContextWindowWhereInput) P() (predicate.ContextWindow, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, contextwindow.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, contextwindow.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, contextwindow.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -1989,10 +1989,10 @@ func (i *ContextWindowWhereInput) P() (predicate.ContextWindow, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, contextwindow.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, contextwindow.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, contextwindow.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -2013,10 +2013,10 @@ func (i *ContextWindowWhereInput) P() (predicate.ContextWindow, error) {
 	if i.SessionIDNEQ != nil {
 		predicates = append(predicates, contextwindow.SessionIDNEQ(*i.SessionIDNEQ))
 	}
-	if len(i.SessionIDIn) > 0 {
+	if i.SessionIDIn != nil {
 		predicates = append(predicates, contextwindow.SessionIDIn(i.SessionIDIn...))
 	}
-	if len(i.SessionIDNotIn) > 0 {
+	if i.SessionIDNotIn != nil {
 		predicates = append(predicates, contextwindow.SessionIDNotIn(i.SessionIDNotIn...))
 	}
 	if i.TotalTokens != nil {
@@ -2025,10 +2025,10 @@ func (i *ContextWindowWhereInput) P() (predicate.ContextWindow, error) {
 	if i.TotalTokensNEQ != nil {
 		predicates = append(predicates, contextwindow.TotalTokensNEQ(*i.TotalTokensNEQ))
 	}
-	if len(i.TotalTokensIn) > 0 {
+	if i.TotalTokensIn != nil {
 		predicates = append(predicates, contextwindow.TotalTokensIn(i.TotalTokensIn...))
 	}
-	if len(i.TotalTokensNotIn) > 0 {
+	if i.TotalTokensNotIn != nil {
 		predicates = append(predicates, contextwindow.TotalTokensNotIn(i.TotalTokensNotIn...))
 	}
 	if i.TotalTokensGT != nil {
@@ -2049,10 +2049,10 @@ func (i *ContextWindowWhereInput) P() (predicate.ContextWindow, error) {
 	if i.MaxTokensNEQ != nil {
 		predicates = append(predicates, contextwindow.MaxTokensNEQ(*i.MaxTokensNEQ))
 	}
-	if len(i.MaxTokensIn) > 0 {
+	if i.MaxTokensIn != nil {
 		predicates = append(predicates, contextwindow.MaxTokensIn(i.MaxTokensIn...))
 	}
-	if len(i.MaxTokensNotIn) > 0 {
+	if i.MaxTokensNotIn != nil {
 		predicates = append(predicates, contextwindow.MaxTokensNotIn(i.MaxTokensNotIn...))
 	}
 	if i.MaxTokensGT != nil {
@@ -2073,10 +2073,10 @@ func (i *ContextWindowWhereInput) P() (predicate.ContextWindow, error) {
 	if i.StrategyNEQ != nil {
 		predicates = append(predicates, contextwindow.StrategyNEQ(*i.StrategyNEQ))
 	}
-	if len(i.StrategyIn) > 0 {
+	if i.StrategyIn != nil {
 		predicates = append(predicates, contextwindow.StrategyIn(i.StrategyIn...))
 	}
-	if len(i.StrategyNotIn) > 0 {
+	if i.StrategyNotIn != nil {
 		predicates = append(predicates, contextwindow.StrategyNotIn(i.StrategyNotIn...))
 	}
 	if i.SummaryUntilMessageID != nil {
@@ -2085,10 +2085,10 @@ func (i *ContextWindowWhereInput) P() (predicate.ContextWindow, error) {
 	if i.SummaryUntilMessageIDNEQ != nil {
 		predicates = append(predicates, contextwindow.SummaryUntilMessageIDNEQ(*i.SummaryUntilMessageIDNEQ))
 	}
-	if len(i.SummaryUntilMessageIDIn) > 0 {
+	if i.SummaryUntilMessageIDIn != nil {
 		predicates = append(predicates, contextwindow.SummaryUntilMessageIDIn(i.SummaryUntilMessageIDIn...))
 	}
-	if len(i.SummaryUntilMessageIDNotIn) > 0 {
+	if i.SummaryUntilMessageIDNotIn != nil {
 		predicates = append(predicates, contextwindow.SummaryUntilMessageIDNotIn(i.SummaryUntilMessageIDNotIn...))
 	}
 	if i.SummaryUntilMessageIDGT != nil {
@@ -2371,10 +2371,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, document.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, document.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, document.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -2395,10 +2395,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, document.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, document.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, document.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -2419,10 +2419,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, document.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, document.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, document.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -2443,10 +2443,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.TitleNEQ != nil {
 		predicates = append(predicates, document.TitleNEQ(*i.TitleNEQ))
 	}
-	if len(i.TitleIn) > 0 {
+	if i.TitleIn != nil {
 		predicates = append(predicates, document.TitleIn(i.TitleIn...))
 	}
-	if len(i.TitleNotIn) > 0 {
+	if i.TitleNotIn != nil {
 		predicates = append(predicates, document.TitleNotIn(i.TitleNotIn...))
 	}
 	if i.TitleGT != nil {
@@ -2482,10 +2482,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.SourceTypeNEQ != nil {
 		predicates = append(predicates, document.SourceTypeNEQ(*i.SourceTypeNEQ))
 	}
-	if len(i.SourceTypeIn) > 0 {
+	if i.SourceTypeIn != nil {
 		predicates = append(predicates, document.SourceTypeIn(i.SourceTypeIn...))
 	}
-	if len(i.SourceTypeNotIn) > 0 {
+	if i.SourceTypeNotIn != nil {
 		predicates = append(predicates, document.SourceTypeNotIn(i.SourceTypeNotIn...))
 	}
 	if i.FileType != nil {
@@ -2494,10 +2494,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.FileTypeNEQ != nil {
 		predicates = append(predicates, document.FileTypeNEQ(*i.FileTypeNEQ))
 	}
-	if len(i.FileTypeIn) > 0 {
+	if i.FileTypeIn != nil {
 		predicates = append(predicates, document.FileTypeIn(i.FileTypeIn...))
 	}
-	if len(i.FileTypeNotIn) > 0 {
+	if i.FileTypeNotIn != nil {
 		predicates = append(predicates, document.FileTypeNotIn(i.FileTypeNotIn...))
 	}
 	if i.FileTypeGT != nil {
@@ -2545,10 +2545,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.UploadedByNEQ != nil {
 		predicates = append(predicates, document.UploadedByNEQ(*i.UploadedByNEQ))
 	}
-	if len(i.UploadedByIn) > 0 {
+	if i.UploadedByIn != nil {
 		predicates = append(predicates, document.UploadedByIn(i.UploadedByIn...))
 	}
-	if len(i.UploadedByNotIn) > 0 {
+	if i.UploadedByNotIn != nil {
 		predicates = append(predicates, document.UploadedByNotIn(i.UploadedByNotIn...))
 	}
 	if i.IsPublic != nil {
@@ -2563,10 +2563,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.RequiredPermissionNEQ != nil {
 		predicates = append(predicates, document.RequiredPermissionNEQ(*i.RequiredPermissionNEQ))
 	}
-	if len(i.RequiredPermissionIn) > 0 {
+	if i.RequiredPermissionIn != nil {
 		predicates = append(predicates, document.RequiredPermissionIn(i.RequiredPermissionIn...))
 	}
-	if len(i.RequiredPermissionNotIn) > 0 {
+	if i.RequiredPermissionNotIn != nil {
 		predicates = append(predicates, document.RequiredPermissionNotIn(i.RequiredPermissionNotIn...))
 	}
 	if i.RequiredPermissionGT != nil {
@@ -2608,10 +2608,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.LastAccessedNEQ != nil {
 		predicates = append(predicates, document.LastAccessedNEQ(*i.LastAccessedNEQ))
 	}
-	if len(i.LastAccessedIn) > 0 {
+	if i.LastAccessedIn != nil {
 		predicates = append(predicates, document.LastAccessedIn(i.LastAccessedIn...))
 	}
-	if len(i.LastAccessedNotIn) > 0 {
+	if i.LastAccessedNotIn != nil {
 		predicates = append(predicates, document.LastAccessedNotIn(i.LastAccessedNotIn...))
 	}
 	if i.LastAccessedGT != nil {
@@ -2638,10 +2638,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.StatusNEQ != nil {
 		predicates = append(predicates, document.StatusNEQ(*i.StatusNEQ))
 	}
-	if len(i.StatusIn) > 0 {
+	if i.StatusIn != nil {
 		predicates = append(predicates, document.StatusIn(i.StatusIn...))
 	}
-	if len(i.StatusNotIn) > 0 {
+	if i.StatusNotIn != nil {
 		predicates = append(predicates, document.StatusNotIn(i.StatusNotIn...))
 	}
 	if i.Sensitivity != nil {
@@ -2650,10 +2650,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.SensitivityNEQ != nil {
 		predicates = append(predicates, document.SensitivityNEQ(*i.SensitivityNEQ))
 	}
-	if len(i.SensitivityIn) > 0 {
+	if i.SensitivityIn != nil {
 		predicates = append(predicates, document.SensitivityIn(i.SensitivityIn...))
 	}
-	if len(i.SensitivityNotIn) > 0 {
+	if i.SensitivityNotIn != nil {
 		predicates = append(predicates, document.SensitivityNotIn(i.SensitivityNotIn...))
 	}
 	if i.Language != nil {
@@ -2662,10 +2662,10 @@ func (i *DocumentWhereInput) P() (predicate.Document, error) {
 	if i.LanguageNEQ != nil {
 		predicates = append(predicates, document.LanguageNEQ(*i.LanguageNEQ))
 	}
-	if len(i.LanguageIn) > 0 {
+	if i.LanguageIn != nil {
 		predicates = append(predicates, document.LanguageIn(i.LanguageIn...))
 	}
-	if len(i.LanguageNotIn) > 0 {
+	if i.LanguageNotIn != nil {
 		predicates = append(predicates, document.LanguageNotIn(i.LanguageNotIn...))
 	}
 	if i.LanguageGT != nil {
@@ -2933,10 +2933,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, documentchunk.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, documentchunk.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, documentchunk.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -2957,10 +2957,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, documentchunk.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, documentchunk.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, documentchunk.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -2981,10 +2981,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.DocumentIDNEQ != nil {
 		predicates = append(predicates, documentchunk.DocumentIDNEQ(*i.DocumentIDNEQ))
 	}
-	if len(i.DocumentIDIn) > 0 {
+	if i.DocumentIDIn != nil {
 		predicates = append(predicates, documentchunk.DocumentIDIn(i.DocumentIDIn...))
 	}
-	if len(i.DocumentIDNotIn) > 0 {
+	if i.DocumentIDNotIn != nil {
 		predicates = append(predicates, documentchunk.DocumentIDNotIn(i.DocumentIDNotIn...))
 	}
 	if i.ChunkIndex != nil {
@@ -2993,10 +2993,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.ChunkIndexNEQ != nil {
 		predicates = append(predicates, documentchunk.ChunkIndexNEQ(*i.ChunkIndexNEQ))
 	}
-	if len(i.ChunkIndexIn) > 0 {
+	if i.ChunkIndexIn != nil {
 		predicates = append(predicates, documentchunk.ChunkIndexIn(i.ChunkIndexIn...))
 	}
-	if len(i.ChunkIndexNotIn) > 0 {
+	if i.ChunkIndexNotIn != nil {
 		predicates = append(predicates, documentchunk.ChunkIndexNotIn(i.ChunkIndexNotIn...))
 	}
 	if i.ChunkIndexGT != nil {
@@ -3017,10 +3017,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.EmbeddingModelIDNEQ != nil {
 		predicates = append(predicates, documentchunk.EmbeddingModelIDNEQ(*i.EmbeddingModelIDNEQ))
 	}
-	if len(i.EmbeddingModelIDIn) > 0 {
+	if i.EmbeddingModelIDIn != nil {
 		predicates = append(predicates, documentchunk.EmbeddingModelIDIn(i.EmbeddingModelIDIn...))
 	}
-	if len(i.EmbeddingModelIDNotIn) > 0 {
+	if i.EmbeddingModelIDNotIn != nil {
 		predicates = append(predicates, documentchunk.EmbeddingModelIDNotIn(i.EmbeddingModelIDNotIn...))
 	}
 	if i.Language != nil {
@@ -3029,10 +3029,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.LanguageNEQ != nil {
 		predicates = append(predicates, documentchunk.LanguageNEQ(*i.LanguageNEQ))
 	}
-	if len(i.LanguageIn) > 0 {
+	if i.LanguageIn != nil {
 		predicates = append(predicates, documentchunk.LanguageIn(i.LanguageIn...))
 	}
-	if len(i.LanguageNotIn) > 0 {
+	if i.LanguageNotIn != nil {
 		predicates = append(predicates, documentchunk.LanguageNotIn(i.LanguageNotIn...))
 	}
 	if i.LanguageGT != nil {
@@ -3068,10 +3068,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.OwnerIDNEQ != nil {
 		predicates = append(predicates, documentchunk.OwnerIDNEQ(*i.OwnerIDNEQ))
 	}
-	if len(i.OwnerIDIn) > 0 {
+	if i.OwnerIDIn != nil {
 		predicates = append(predicates, documentchunk.OwnerIDIn(i.OwnerIDIn...))
 	}
-	if len(i.OwnerIDNotIn) > 0 {
+	if i.OwnerIDNotIn != nil {
 		predicates = append(predicates, documentchunk.OwnerIDNotIn(i.OwnerIDNotIn...))
 	}
 	if i.OwnerIDGT != nil {
@@ -3098,10 +3098,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.RequiredPermissionNEQ != nil {
 		predicates = append(predicates, documentchunk.RequiredPermissionNEQ(*i.RequiredPermissionNEQ))
 	}
-	if len(i.RequiredPermissionIn) > 0 {
+	if i.RequiredPermissionIn != nil {
 		predicates = append(predicates, documentchunk.RequiredPermissionIn(i.RequiredPermissionIn...))
 	}
-	if len(i.RequiredPermissionNotIn) > 0 {
+	if i.RequiredPermissionNotIn != nil {
 		predicates = append(predicates, documentchunk.RequiredPermissionNotIn(i.RequiredPermissionNotIn...))
 	}
 	if i.RequiredPermissionGT != nil {
@@ -3143,10 +3143,10 @@ func (i *DocumentChunkWhereInput) P() (predicate.DocumentChunk, error) {
 	if i.SensitivityNEQ != nil {
 		predicates = append(predicates, documentchunk.SensitivityNEQ(*i.SensitivityNEQ))
 	}
-	if len(i.SensitivityIn) > 0 {
+	if i.SensitivityIn != nil {
 		predicates = append(predicates, documentchunk.SensitivityIn(i.SensitivityIn...))
 	}
-	if len(i.SensitivityNotIn) > 0 {
+	if i.SensitivityNotIn != nil {
 		predicates = append(predicates, documentchunk.SensitivityNotIn(i.SensitivityNotIn...))
 	}
 
@@ -3397,10 +3397,10 @@ func (i *EmbeddingModelWhereInput) P() (predicate.EmbeddingModel, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, embeddingmodel.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, embeddingmodel.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, embeddingmodel.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -3421,10 +3421,10 @@ func (i *EmbeddingModelWhereInput) P() (predicate.EmbeddingModel, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, embeddingmodel.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, embeddingmodel.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, embeddingmodel.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -3445,10 +3445,10 @@ func (i *EmbeddingModelWhereInput) P() (predicate.EmbeddingModel, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, embeddingmodel.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, embeddingmodel.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, embeddingmodel.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -3469,10 +3469,10 @@ func (i *EmbeddingModelWhereInput) P() (predicate.EmbeddingModel, error) {
 	if i.NameNEQ != nil {
 		predicates = append(predicates, embeddingmodel.NameNEQ(*i.NameNEQ))
 	}
-	if len(i.NameIn) > 0 {
+	if i.NameIn != nil {
 		predicates = append(predicates, embeddingmodel.NameIn(i.NameIn...))
 	}
-	if len(i.NameNotIn) > 0 {
+	if i.NameNotIn != nil {
 		predicates = append(predicates, embeddingmodel.NameNotIn(i.NameNotIn...))
 	}
 	if i.NameGT != nil {
@@ -3508,10 +3508,10 @@ func (i *EmbeddingModelWhereInput) P() (predicate.EmbeddingModel, error) {
 	if i.ProviderNEQ != nil {
 		predicates = append(predicates, embeddingmodel.ProviderNEQ(*i.ProviderNEQ))
 	}
-	if len(i.ProviderIn) > 0 {
+	if i.ProviderIn != nil {
 		predicates = append(predicates, embeddingmodel.ProviderIn(i.ProviderIn...))
 	}
-	if len(i.ProviderNotIn) > 0 {
+	if i.ProviderNotIn != nil {
 		predicates = append(predicates, embeddingmodel.ProviderNotIn(i.ProviderNotIn...))
 	}
 	if i.ModelID != nil {
@@ -3520,10 +3520,10 @@ func (i *EmbeddingModelWhereInput) P() (predicate.EmbeddingModel, error) {
 	if i.ModelIDNEQ != nil {
 		predicates = append(predicates, embeddingmodel.ModelIDNEQ(*i.ModelIDNEQ))
 	}
-	if len(i.ModelIDIn) > 0 {
+	if i.ModelIDIn != nil {
 		predicates = append(predicates, embeddingmodel.ModelIDIn(i.ModelIDIn...))
 	}
-	if len(i.ModelIDNotIn) > 0 {
+	if i.ModelIDNotIn != nil {
 		predicates = append(predicates, embeddingmodel.ModelIDNotIn(i.ModelIDNotIn...))
 	}
 	if i.ModelIDGT != nil {
@@ -3559,10 +3559,10 @@ func (i *EmbeddingModelWhereInput) P() (predicate.EmbeddingModel, error) {
 	if i.DimensionNEQ != nil {
 		predicates = append(predicates, embeddingmodel.DimensionNEQ(*i.DimensionNEQ))
 	}
-	if len(i.DimensionIn) > 0 {
+	if i.DimensionIn != nil {
 		predicates = append(predicates, embeddingmodel.DimensionIn(i.DimensionIn...))
 	}
-	if len(i.DimensionNotIn) > 0 {
+	if i.DimensionNotIn != nil {
 		predicates = append(predicates, embeddingmodel.DimensionNotIn(i.DimensionNotIn...))
 	}
 	if i.DimensionGT != nil {
@@ -3583,10 +3583,10 @@ func (i *EmbeddingModelWhereInput) P() (predicate.EmbeddingModel, error) {
 	if i.MaxTokensNEQ != nil {
 		predicates = append(predicates, embeddingmodel.MaxTokensNEQ(*i.MaxTokensNEQ))
 	}
-	if len(i.MaxTokensIn) > 0 {
+	if i.MaxTokensIn != nil {
 		predicates = append(predicates, embeddingmodel.MaxTokensIn(i.MaxTokensIn...))
 	}
-	if len(i.MaxTokensNotIn) > 0 {
+	if i.MaxTokensNotIn != nil {
 		predicates = append(predicates, embeddingmodel.MaxTokensNotIn(i.MaxTokensNotIn...))
 	}
 	if i.MaxTokensGT != nil {
@@ -3796,10 +3796,10 @@ func (i *PermissionWhereInput) P() (predicate.Permission, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, permission.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, permission.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, permission.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -3820,10 +3820,10 @@ func (i *PermissionWhereInput) P() (predicate.Permission, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, permission.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, permission.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, permission.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -3844,10 +3844,10 @@ func (i *PermissionWhereInput) P() (predicate.Permission, error) {
 	if i.NameNEQ != nil {
 		predicates = append(predicates, permission.NameNEQ(*i.NameNEQ))
 	}
-	if len(i.NameIn) > 0 {
+	if i.NameIn != nil {
 		predicates = append(predicates, permission.NameIn(i.NameIn...))
 	}
-	if len(i.NameNotIn) > 0 {
+	if i.NameNotIn != nil {
 		predicates = append(predicates, permission.NameNotIn(i.NameNotIn...))
 	}
 	if i.NameGT != nil {
@@ -3883,10 +3883,10 @@ func (i *PermissionWhereInput) P() (predicate.Permission, error) {
 	if i.ResourceNEQ != nil {
 		predicates = append(predicates, permission.ResourceNEQ(*i.ResourceNEQ))
 	}
-	if len(i.ResourceIn) > 0 {
+	if i.ResourceIn != nil {
 		predicates = append(predicates, permission.ResourceIn(i.ResourceIn...))
 	}
-	if len(i.ResourceNotIn) > 0 {
+	if i.ResourceNotIn != nil {
 		predicates = append(predicates, permission.ResourceNotIn(i.ResourceNotIn...))
 	}
 	if i.ResourceGT != nil {
@@ -3922,10 +3922,10 @@ func (i *PermissionWhereInput) P() (predicate.Permission, error) {
 	if i.ActionNEQ != nil {
 		predicates = append(predicates, permission.ActionNEQ(*i.ActionNEQ))
 	}
-	if len(i.ActionIn) > 0 {
+	if i.ActionIn != nil {
 		predicates = append(predicates, permission.ActionIn(i.ActionIn...))
 	}
-	if len(i.ActionNotIn) > 0 {
+	if i.ActionNotIn != nil {
 		predicates = append(predicates, permission.ActionNotIn(i.ActionNotIn...))
 	}
 	if i.ActionGT != nil {
@@ -4126,10 +4126,10 @@ func (i *RoleWhereInput) P() (predicate.Role, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, role.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, role.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, role.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -4150,10 +4150,10 @@ func (i *RoleWhereInput) P() (predicate.Role, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, role.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, role.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, role.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -4174,10 +4174,10 @@ func (i *RoleWhereInput) P() (predicate.Role, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, role.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, role.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, role.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -4198,10 +4198,10 @@ func (i *RoleWhereInput) P() (predicate.Role, error) {
 	if i.NameNEQ != nil {
 		predicates = append(predicates, role.NameNEQ(*i.NameNEQ))
 	}
-	if len(i.NameIn) > 0 {
+	if i.NameIn != nil {
 		predicates = append(predicates, role.NameIn(i.NameIn...))
 	}
-	if len(i.NameNotIn) > 0 {
+	if i.NameNotIn != nil {
 		predicates = append(predicates, role.NameNotIn(i.NameNotIn...))
 	}
 	if i.NameGT != nil {
@@ -4475,10 +4475,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, searchresult.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, searchresult.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, searchresult.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -4499,10 +4499,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, searchresult.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, searchresult.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, searchresult.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -4523,10 +4523,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.ChunkIDNEQ != nil {
 		predicates = append(predicates, searchresult.ChunkIDNEQ(*i.ChunkIDNEQ))
 	}
-	if len(i.ChunkIDIn) > 0 {
+	if i.ChunkIDIn != nil {
 		predicates = append(predicates, searchresult.ChunkIDIn(i.ChunkIDIn...))
 	}
-	if len(i.ChunkIDNotIn) > 0 {
+	if i.ChunkIDNotIn != nil {
 		predicates = append(predicates, searchresult.ChunkIDNotIn(i.ChunkIDNotIn...))
 	}
 	if i.ChunkIDIsNil {
@@ -4541,10 +4541,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.RelevanceScoreNEQ != nil {
 		predicates = append(predicates, searchresult.RelevanceScoreNEQ(*i.RelevanceScoreNEQ))
 	}
-	if len(i.RelevanceScoreIn) > 0 {
+	if i.RelevanceScoreIn != nil {
 		predicates = append(predicates, searchresult.RelevanceScoreIn(i.RelevanceScoreIn...))
 	}
-	if len(i.RelevanceScoreNotIn) > 0 {
+	if i.RelevanceScoreNotIn != nil {
 		predicates = append(predicates, searchresult.RelevanceScoreNotIn(i.RelevanceScoreNotIn...))
 	}
 	if i.RelevanceScoreGT != nil {
@@ -4565,10 +4565,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.RankNEQ != nil {
 		predicates = append(predicates, searchresult.RankNEQ(*i.RankNEQ))
 	}
-	if len(i.RankIn) > 0 {
+	if i.RankIn != nil {
 		predicates = append(predicates, searchresult.RankIn(i.RankIn...))
 	}
-	if len(i.RankNotIn) > 0 {
+	if i.RankNotIn != nil {
 		predicates = append(predicates, searchresult.RankNotIn(i.RankNotIn...))
 	}
 	if i.RankGT != nil {
@@ -4589,10 +4589,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.UserIDNEQ != nil {
 		predicates = append(predicates, searchresult.UserIDNEQ(*i.UserIDNEQ))
 	}
-	if len(i.UserIDIn) > 0 {
+	if i.UserIDIn != nil {
 		predicates = append(predicates, searchresult.UserIDIn(i.UserIDIn...))
 	}
-	if len(i.UserIDNotIn) > 0 {
+	if i.UserIDNotIn != nil {
 		predicates = append(predicates, searchresult.UserIDNotIn(i.UserIDNotIn...))
 	}
 	if i.SessionID != nil {
@@ -4601,10 +4601,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.SessionIDNEQ != nil {
 		predicates = append(predicates, searchresult.SessionIDNEQ(*i.SessionIDNEQ))
 	}
-	if len(i.SessionIDIn) > 0 {
+	if i.SessionIDIn != nil {
 		predicates = append(predicates, searchresult.SessionIDIn(i.SessionIDIn...))
 	}
-	if len(i.SessionIDNotIn) > 0 {
+	if i.SessionIDNotIn != nil {
 		predicates = append(predicates, searchresult.SessionIDNotIn(i.SessionIDNotIn...))
 	}
 	if i.SessionIDIsNil {
@@ -4619,10 +4619,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.SearchTypeNEQ != nil {
 		predicates = append(predicates, searchresult.SearchTypeNEQ(*i.SearchTypeNEQ))
 	}
-	if len(i.SearchTypeIn) > 0 {
+	if i.SearchTypeIn != nil {
 		predicates = append(predicates, searchresult.SearchTypeIn(i.SearchTypeIn...))
 	}
-	if len(i.SearchTypeNotIn) > 0 {
+	if i.SearchTypeNotIn != nil {
 		predicates = append(predicates, searchresult.SearchTypeNotIn(i.SearchTypeNotIn...))
 	}
 	if i.WasHelpful != nil {
@@ -4643,10 +4643,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.SearchIDNEQ != nil {
 		predicates = append(predicates, searchresult.SearchIDNEQ(*i.SearchIDNEQ))
 	}
-	if len(i.SearchIDIn) > 0 {
+	if i.SearchIDIn != nil {
 		predicates = append(predicates, searchresult.SearchIDIn(i.SearchIDIn...))
 	}
-	if len(i.SearchIDNotIn) > 0 {
+	if i.SearchIDNotIn != nil {
 		predicates = append(predicates, searchresult.SearchIDNotIn(i.SearchIDNotIn...))
 	}
 	if i.SearchIDGT != nil {
@@ -4667,10 +4667,10 @@ func (i *SearchResultWhereInput) P() (predicate.SearchResult, error) {
 	if i.DocumentIDNEQ != nil {
 		predicates = append(predicates, searchresult.DocumentIDNEQ(*i.DocumentIDNEQ))
 	}
-	if len(i.DocumentIDIn) > 0 {
+	if i.DocumentIDIn != nil {
 		predicates = append(predicates, searchresult.DocumentIDIn(i.DocumentIDIn...))
 	}
-	if len(i.DocumentIDNotIn) > 0 {
+	if i.DocumentIDNotIn != nil {
 		predicates = append(predicates, searchresult.DocumentIDNotIn(i.DocumentIDNotIn...))
 	}
 	if i.DocumentIDGT != nil {
@@ -5003,10 +5003,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, secret.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, secret.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, secret.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -5027,10 +5027,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, secret.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, secret.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, secret.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -5051,10 +5051,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, secret.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, secret.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, secret.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -5075,10 +5075,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.NameNEQ != nil {
 		predicates = append(predicates, secret.NameNEQ(*i.NameNEQ))
 	}
-	if len(i.NameIn) > 0 {
+	if i.NameIn != nil {
 		predicates = append(predicates, secret.NameIn(i.NameIn...))
 	}
-	if len(i.NameNotIn) > 0 {
+	if i.NameNotIn != nil {
 		predicates = append(predicates, secret.NameNotIn(i.NameNotIn...))
 	}
 	if i.NameGT != nil {
@@ -5114,10 +5114,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.SecretTypeNEQ != nil {
 		predicates = append(predicates, secret.SecretTypeNEQ(*i.SecretTypeNEQ))
 	}
-	if len(i.SecretTypeIn) > 0 {
+	if i.SecretTypeIn != nil {
 		predicates = append(predicates, secret.SecretTypeIn(i.SecretTypeIn...))
 	}
-	if len(i.SecretTypeNotIn) > 0 {
+	if i.SecretTypeNotIn != nil {
 		predicates = append(predicates, secret.SecretTypeNotIn(i.SecretTypeNotIn...))
 	}
 	if i.OwnerID != nil {
@@ -5126,10 +5126,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.OwnerIDNEQ != nil {
 		predicates = append(predicates, secret.OwnerIDNEQ(*i.OwnerIDNEQ))
 	}
-	if len(i.OwnerIDIn) > 0 {
+	if i.OwnerIDIn != nil {
 		predicates = append(predicates, secret.OwnerIDIn(i.OwnerIDIn...))
 	}
-	if len(i.OwnerIDNotIn) > 0 {
+	if i.OwnerIDNotIn != nil {
 		predicates = append(predicates, secret.OwnerIDNotIn(i.OwnerIDNotIn...))
 	}
 	if i.RequiredPermission != nil {
@@ -5138,10 +5138,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.RequiredPermissionNEQ != nil {
 		predicates = append(predicates, secret.RequiredPermissionNEQ(*i.RequiredPermissionNEQ))
 	}
-	if len(i.RequiredPermissionIn) > 0 {
+	if i.RequiredPermissionIn != nil {
 		predicates = append(predicates, secret.RequiredPermissionIn(i.RequiredPermissionIn...))
 	}
-	if len(i.RequiredPermissionNotIn) > 0 {
+	if i.RequiredPermissionNotIn != nil {
 		predicates = append(predicates, secret.RequiredPermissionNotIn(i.RequiredPermissionNotIn...))
 	}
 	if i.RequiredPermissionGT != nil {
@@ -5201,10 +5201,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.LastRotatedNEQ != nil {
 		predicates = append(predicates, secret.LastRotatedNEQ(*i.LastRotatedNEQ))
 	}
-	if len(i.LastRotatedIn) > 0 {
+	if i.LastRotatedIn != nil {
 		predicates = append(predicates, secret.LastRotatedIn(i.LastRotatedIn...))
 	}
-	if len(i.LastRotatedNotIn) > 0 {
+	if i.LastRotatedNotIn != nil {
 		predicates = append(predicates, secret.LastRotatedNotIn(i.LastRotatedNotIn...))
 	}
 	if i.LastRotatedGT != nil {
@@ -5231,10 +5231,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.NextRotationNEQ != nil {
 		predicates = append(predicates, secret.NextRotationNEQ(*i.NextRotationNEQ))
 	}
-	if len(i.NextRotationIn) > 0 {
+	if i.NextRotationIn != nil {
 		predicates = append(predicates, secret.NextRotationIn(i.NextRotationIn...))
 	}
-	if len(i.NextRotationNotIn) > 0 {
+	if i.NextRotationNotIn != nil {
 		predicates = append(predicates, secret.NextRotationNotIn(i.NextRotationNotIn...))
 	}
 	if i.NextRotationGT != nil {
@@ -5261,10 +5261,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.ExpiresAtNEQ != nil {
 		predicates = append(predicates, secret.ExpiresAtNEQ(*i.ExpiresAtNEQ))
 	}
-	if len(i.ExpiresAtIn) > 0 {
+	if i.ExpiresAtIn != nil {
 		predicates = append(predicates, secret.ExpiresAtIn(i.ExpiresAtIn...))
 	}
-	if len(i.ExpiresAtNotIn) > 0 {
+	if i.ExpiresAtNotIn != nil {
 		predicates = append(predicates, secret.ExpiresAtNotIn(i.ExpiresAtNotIn...))
 	}
 	if i.ExpiresAtGT != nil {
@@ -5291,10 +5291,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.LastAccessedNEQ != nil {
 		predicates = append(predicates, secret.LastAccessedNEQ(*i.LastAccessedNEQ))
 	}
-	if len(i.LastAccessedIn) > 0 {
+	if i.LastAccessedIn != nil {
 		predicates = append(predicates, secret.LastAccessedIn(i.LastAccessedIn...))
 	}
-	if len(i.LastAccessedNotIn) > 0 {
+	if i.LastAccessedNotIn != nil {
 		predicates = append(predicates, secret.LastAccessedNotIn(i.LastAccessedNotIn...))
 	}
 	if i.LastAccessedGT != nil {
@@ -5321,10 +5321,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.SensitivityNEQ != nil {
 		predicates = append(predicates, secret.SensitivityNEQ(*i.SensitivityNEQ))
 	}
-	if len(i.SensitivityIn) > 0 {
+	if i.SensitivityIn != nil {
 		predicates = append(predicates, secret.SensitivityIn(i.SensitivityIn...))
 	}
-	if len(i.SensitivityNotIn) > 0 {
+	if i.SensitivityNotIn != nil {
 		predicates = append(predicates, secret.SensitivityNotIn(i.SensitivityNotIn...))
 	}
 	if i.RotationState != nil {
@@ -5333,10 +5333,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.RotationStateNEQ != nil {
 		predicates = append(predicates, secret.RotationStateNEQ(*i.RotationStateNEQ))
 	}
-	if len(i.RotationStateIn) > 0 {
+	if i.RotationStateIn != nil {
 		predicates = append(predicates, secret.RotationStateIn(i.RotationStateIn...))
 	}
-	if len(i.RotationStateNotIn) > 0 {
+	if i.RotationStateNotIn != nil {
 		predicates = append(predicates, secret.RotationStateNotIn(i.RotationStateNotIn...))
 	}
 	if i.CurrentVersion != nil {
@@ -5345,10 +5345,10 @@ func (i *SecretWhereInput) P() (predicate.Secret, error) {
 	if i.CurrentVersionNEQ != nil {
 		predicates = append(predicates, secret.CurrentVersionNEQ(*i.CurrentVersionNEQ))
 	}
-	if len(i.CurrentVersionIn) > 0 {
+	if i.CurrentVersionIn != nil {
 		predicates = append(predicates, secret.CurrentVersionIn(i.CurrentVersionIn...))
 	}
-	if len(i.CurrentVersionNotIn) > 0 {
+	if i.CurrentVersionNotIn != nil {
 		predicates = append(predicates, secret.CurrentVersionNotIn(i.CurrentVersionNotIn...))
 	}
 	if i.CurrentVersionGT != nil {
@@ -5609,10 +5609,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, secretaccesslog.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, secretaccesslog.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, secretaccesslog.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -5633,10 +5633,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, secretaccesslog.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, secretaccesslog.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, secretaccesslog.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -5657,10 +5657,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.SecretIDNEQ != nil {
 		predicates = append(predicates, secretaccesslog.SecretIDNEQ(*i.SecretIDNEQ))
 	}
-	if len(i.SecretIDIn) > 0 {
+	if i.SecretIDIn != nil {
 		predicates = append(predicates, secretaccesslog.SecretIDIn(i.SecretIDIn...))
 	}
-	if len(i.SecretIDNotIn) > 0 {
+	if i.SecretIDNotIn != nil {
 		predicates = append(predicates, secretaccesslog.SecretIDNotIn(i.SecretIDNotIn...))
 	}
 	if i.UserID != nil {
@@ -5669,10 +5669,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.UserIDNEQ != nil {
 		predicates = append(predicates, secretaccesslog.UserIDNEQ(*i.UserIDNEQ))
 	}
-	if len(i.UserIDIn) > 0 {
+	if i.UserIDIn != nil {
 		predicates = append(predicates, secretaccesslog.UserIDIn(i.UserIDIn...))
 	}
-	if len(i.UserIDNotIn) > 0 {
+	if i.UserIDNotIn != nil {
 		predicates = append(predicates, secretaccesslog.UserIDNotIn(i.UserIDNotIn...))
 	}
 	if i.AccessType != nil {
@@ -5681,10 +5681,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.AccessTypeNEQ != nil {
 		predicates = append(predicates, secretaccesslog.AccessTypeNEQ(*i.AccessTypeNEQ))
 	}
-	if len(i.AccessTypeIn) > 0 {
+	if i.AccessTypeIn != nil {
 		predicates = append(predicates, secretaccesslog.AccessTypeIn(i.AccessTypeIn...))
 	}
-	if len(i.AccessTypeNotIn) > 0 {
+	if i.AccessTypeNotIn != nil {
 		predicates = append(predicates, secretaccesslog.AccessTypeNotIn(i.AccessTypeNotIn...))
 	}
 	if i.Success != nil {
@@ -5699,10 +5699,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.ToolIDNEQ != nil {
 		predicates = append(predicates, secretaccesslog.ToolIDNEQ(*i.ToolIDNEQ))
 	}
-	if len(i.ToolIDIn) > 0 {
+	if i.ToolIDIn != nil {
 		predicates = append(predicates, secretaccesslog.ToolIDIn(i.ToolIDIn...))
 	}
-	if len(i.ToolIDNotIn) > 0 {
+	if i.ToolIDNotIn != nil {
 		predicates = append(predicates, secretaccesslog.ToolIDNotIn(i.ToolIDNotIn...))
 	}
 	if i.ToolIDIsNil {
@@ -5717,10 +5717,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.AccessedAtNEQ != nil {
 		predicates = append(predicates, secretaccesslog.AccessedAtNEQ(*i.AccessedAtNEQ))
 	}
-	if len(i.AccessedAtIn) > 0 {
+	if i.AccessedAtIn != nil {
 		predicates = append(predicates, secretaccesslog.AccessedAtIn(i.AccessedAtIn...))
 	}
-	if len(i.AccessedAtNotIn) > 0 {
+	if i.AccessedAtNotIn != nil {
 		predicates = append(predicates, secretaccesslog.AccessedAtNotIn(i.AccessedAtNotIn...))
 	}
 	if i.AccessedAtGT != nil {
@@ -5741,10 +5741,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.SecretVersionNEQ != nil {
 		predicates = append(predicates, secretaccesslog.SecretVersionNEQ(*i.SecretVersionNEQ))
 	}
-	if len(i.SecretVersionIn) > 0 {
+	if i.SecretVersionIn != nil {
 		predicates = append(predicates, secretaccesslog.SecretVersionIn(i.SecretVersionIn...))
 	}
-	if len(i.SecretVersionNotIn) > 0 {
+	if i.SecretVersionNotIn != nil {
 		predicates = append(predicates, secretaccesslog.SecretVersionNotIn(i.SecretVersionNotIn...))
 	}
 	if i.SecretVersionGT != nil {
@@ -5771,10 +5771,10 @@ func (i *SecretAccessLogWhereInput) P() (predicate.SecretAccessLog, error) {
 	if i.ToolExecutionIDNEQ != nil {
 		predicates = append(predicates, secretaccesslog.ToolExecutionIDNEQ(*i.ToolExecutionIDNEQ))
 	}
-	if len(i.ToolExecutionIDIn) > 0 {
+	if i.ToolExecutionIDIn != nil {
 		predicates = append(predicates, secretaccesslog.ToolExecutionIDIn(i.ToolExecutionIDIn...))
 	}
-	if len(i.ToolExecutionIDNotIn) > 0 {
+	if i.ToolExecutionIDNotIn != nil {
 		predicates = append(predicates, secretaccesslog.ToolExecutionIDNotIn(i.ToolExecutionIDNotIn...))
 	}
 	if i.ToolExecutionIDIsNil {
@@ -6013,10 +6013,10 @@ func (i *SecretVersionWhereInput) P() (predicate.SecretVersion, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, secretversion.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, secretversion.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, secretversion.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -6037,10 +6037,10 @@ func (i *SecretVersionWhereInput) P() (predicate.SecretVersion, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, secretversion.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, secretversion.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, secretversion.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -6061,10 +6061,10 @@ func (i *SecretVersionWhereInput) P() (predicate.SecretVersion, error) {
 	if i.SecretIDNEQ != nil {
 		predicates = append(predicates, secretversion.SecretIDNEQ(*i.SecretIDNEQ))
 	}
-	if len(i.SecretIDIn) > 0 {
+	if i.SecretIDIn != nil {
 		predicates = append(predicates, secretversion.SecretIDIn(i.SecretIDIn...))
 	}
-	if len(i.SecretIDNotIn) > 0 {
+	if i.SecretIDNotIn != nil {
 		predicates = append(predicates, secretversion.SecretIDNotIn(i.SecretIDNotIn...))
 	}
 	if i.VersionNumber != nil {
@@ -6073,10 +6073,10 @@ func (i *SecretVersionWhereInput) P() (predicate.SecretVersion, error) {
 	if i.VersionNumberNEQ != nil {
 		predicates = append(predicates, secretversion.VersionNumberNEQ(*i.VersionNumberNEQ))
 	}
-	if len(i.VersionNumberIn) > 0 {
+	if i.VersionNumberIn != nil {
 		predicates = append(predicates, secretversion.VersionNumberIn(i.VersionNumberIn...))
 	}
-	if len(i.VersionNumberNotIn) > 0 {
+	if i.VersionNumberNotIn != nil {
 		predicates = append(predicates, secretversion.VersionNumberNotIn(i.VersionNumberNotIn...))
 	}
 	if i.VersionNumberGT != nil {
@@ -6097,10 +6097,10 @@ func (i *SecretVersionWhereInput) P() (predicate.SecretVersion, error) {
 	if i.CreatedByNEQ != nil {
 		predicates = append(predicates, secretversion.CreatedByNEQ(*i.CreatedByNEQ))
 	}
-	if len(i.CreatedByIn) > 0 {
+	if i.CreatedByIn != nil {
 		predicates = append(predicates, secretversion.CreatedByIn(i.CreatedByIn...))
 	}
-	if len(i.CreatedByNotIn) > 0 {
+	if i.CreatedByNotIn != nil {
 		predicates = append(predicates, secretversion.CreatedByNotIn(i.CreatedByNotIn...))
 	}
 	if i.CreatedByIsNil {
@@ -6121,10 +6121,10 @@ func (i *SecretVersionWhereInput) P() (predicate.SecretVersion, error) {
 	if i.StageNEQ != nil {
 		predicates = append(predicates, secretversion.StageNEQ(*i.StageNEQ))
 	}
-	if len(i.StageIn) > 0 {
+	if i.StageIn != nil {
 		predicates = append(predicates, secretversion.StageIn(i.StageIn...))
 	}
-	if len(i.StageNotIn) > 0 {
+	if i.StageNotIn != nil {
 		predicates = append(predicates, secretversion.StageNotIn(i.StageNotIn...))
 	}
 
@@ -6367,10 +6367,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, session.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, session.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, session.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -6391,10 +6391,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, session.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, session.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, session.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -6415,10 +6415,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.UserIDNEQ != nil {
 		predicates = append(predicates, session.UserIDNEQ(*i.UserIDNEQ))
 	}
-	if len(i.UserIDIn) > 0 {
+	if i.UserIDIn != nil {
 		predicates = append(predicates, session.UserIDIn(i.UserIDIn...))
 	}
-	if len(i.UserIDNotIn) > 0 {
+	if i.UserIDNotIn != nil {
 		predicates = append(predicates, session.UserIDNotIn(i.UserIDNotIn...))
 	}
 	if i.IsActive != nil {
@@ -6433,10 +6433,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.ExpiresAtNEQ != nil {
 		predicates = append(predicates, session.ExpiresAtNEQ(*i.ExpiresAtNEQ))
 	}
-	if len(i.ExpiresAtIn) > 0 {
+	if i.ExpiresAtIn != nil {
 		predicates = append(predicates, session.ExpiresAtIn(i.ExpiresAtIn...))
 	}
-	if len(i.ExpiresAtNotIn) > 0 {
+	if i.ExpiresAtNotIn != nil {
 		predicates = append(predicates, session.ExpiresAtNotIn(i.ExpiresAtNotIn...))
 	}
 	if i.ExpiresAtGT != nil {
@@ -6457,10 +6457,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.LastActivityNEQ != nil {
 		predicates = append(predicates, session.LastActivityNEQ(*i.LastActivityNEQ))
 	}
-	if len(i.LastActivityIn) > 0 {
+	if i.LastActivityIn != nil {
 		predicates = append(predicates, session.LastActivityIn(i.LastActivityIn...))
 	}
-	if len(i.LastActivityNotIn) > 0 {
+	if i.LastActivityNotIn != nil {
 		predicates = append(predicates, session.LastActivityNotIn(i.LastActivityNotIn...))
 	}
 	if i.LastActivityGT != nil {
@@ -6487,10 +6487,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.KindNEQ != nil {
 		predicates = append(predicates, session.KindNEQ(*i.KindNEQ))
 	}
-	if len(i.KindIn) > 0 {
+	if i.KindIn != nil {
 		predicates = append(predicates, session.KindIn(i.KindIn...))
 	}
-	if len(i.KindNotIn) > 0 {
+	if i.KindNotIn != nil {
 		predicates = append(predicates, session.KindNotIn(i.KindNotIn...))
 	}
 	if i.FamilyID != nil {
@@ -6499,10 +6499,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.FamilyIDNEQ != nil {
 		predicates = append(predicates, session.FamilyIDNEQ(*i.FamilyIDNEQ))
 	}
-	if len(i.FamilyIDIn) > 0 {
+	if i.FamilyIDIn != nil {
 		predicates = append(predicates, session.FamilyIDIn(i.FamilyIDIn...))
 	}
-	if len(i.FamilyIDNotIn) > 0 {
+	if i.FamilyIDNotIn != nil {
 		predicates = append(predicates, session.FamilyIDNotIn(i.FamilyIDNotIn...))
 	}
 	if i.FamilyIDGT != nil {
@@ -6523,10 +6523,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.ReplacedByNEQ != nil {
 		predicates = append(predicates, session.ReplacedByNEQ(*i.ReplacedByNEQ))
 	}
-	if len(i.ReplacedByIn) > 0 {
+	if i.ReplacedByIn != nil {
 		predicates = append(predicates, session.ReplacedByIn(i.ReplacedByIn...))
 	}
-	if len(i.ReplacedByNotIn) > 0 {
+	if i.ReplacedByNotIn != nil {
 		predicates = append(predicates, session.ReplacedByNotIn(i.ReplacedByNotIn...))
 	}
 	if i.ReplacedByGT != nil {
@@ -6553,10 +6553,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.MfaAtNEQ != nil {
 		predicates = append(predicates, session.MfaAtNEQ(*i.MfaAtNEQ))
 	}
-	if len(i.MfaAtIn) > 0 {
+	if i.MfaAtIn != nil {
 		predicates = append(predicates, session.MfaAtIn(i.MfaAtIn...))
 	}
-	if len(i.MfaAtNotIn) > 0 {
+	if i.MfaAtNotIn != nil {
 		predicates = append(predicates, session.MfaAtNotIn(i.MfaAtNotIn...))
 	}
 	if i.MfaAtGT != nil {
@@ -6583,10 +6583,10 @@ func (i *SessionWhereInput) P() (predicate.Session, error) {
 	if i.RevokedAtNEQ != nil {
 		predicates = append(predicates, session.RevokedAtNEQ(*i.RevokedAtNEQ))
 	}
-	if len(i.RevokedAtIn) > 0 {
+	if i.RevokedAtIn != nil {
 		predicates = append(predicates, session.RevokedAtIn(i.RevokedAtIn...))
 	}
-	if len(i.RevokedAtNotIn) > 0 {
+	if i.RevokedAtNotIn != nil {
 		predicates = append(predicates, session.RevokedAtNotIn(i.RevokedAtNotIn...))
 	}
 	if i.RevokedAtGT != nil {
@@ -6796,10 +6796,10 @@ func (i *SystemMetricWhereInput) P() (predicate.SystemMetric, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, systemmetric.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, systemmetric.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, systemmetric.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -6820,10 +6820,10 @@ func (i *SystemMetricWhereInput) P() (predicate.SystemMetric, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, systemmetric.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, systemmetric.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, systemmetric.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -6844,10 +6844,10 @@ func (i *SystemMetricWhereInput) P() (predicate.SystemMetric, error) {
 	if i.MetricNameNEQ != nil {
 		predicates = append(predicates, systemmetric.MetricNameNEQ(*i.MetricNameNEQ))
 	}
-	if len(i.MetricNameIn) > 0 {
+	if i.MetricNameIn != nil {
 		predicates = append(predicates, systemmetric.MetricNameIn(i.MetricNameIn...))
 	}
-	if len(i.MetricNameNotIn) > 0 {
+	if i.MetricNameNotIn != nil {
 		predicates = append(predicates, systemmetric.MetricNameNotIn(i.MetricNameNotIn...))
 	}
 	if i.MetricNameGT != nil {
@@ -6883,10 +6883,10 @@ func (i *SystemMetricWhereInput) P() (predicate.SystemMetric, error) {
 	if i.MetricValueNEQ != nil {
 		predicates = append(predicates, systemmetric.MetricValueNEQ(*i.MetricValueNEQ))
 	}
-	if len(i.MetricValueIn) > 0 {
+	if i.MetricValueIn != nil {
 		predicates = append(predicates, systemmetric.MetricValueIn(i.MetricValueIn...))
 	}
-	if len(i.MetricValueNotIn) > 0 {
+	if i.MetricValueNotIn != nil {
 		predicates = append(predicates, systemmetric.MetricValueNotIn(i.MetricValueNotIn...))
 	}
 	if i.MetricValueGT != nil {
@@ -6907,10 +6907,10 @@ func (i *SystemMetricWhereInput) P() (predicate.SystemMetric, error) {
 	if i.MetricUnitNEQ != nil {
 		predicates = append(predicates, systemmetric.MetricUnitNEQ(*i.MetricUnitNEQ))
 	}
-	if len(i.MetricUnitIn) > 0 {
+	if i.MetricUnitIn != nil {
 		predicates = append(predicates, systemmetric.MetricUnitIn(i.MetricUnitIn...))
 	}
-	if len(i.MetricUnitNotIn) > 0 {
+	if i.MetricUnitNotIn != nil {
 		predicates = append(predicates, systemmetric.MetricUnitNotIn(i.MetricUnitNotIn...))
 	}
 	if i.MetricUnitGT != nil {
@@ -6946,10 +6946,10 @@ func (i *SystemMetricWhereInput) P() (predicate.SystemMetric, error) {
 	if i.ComponentNEQ != nil {
 		predicates = append(predicates, systemmetric.ComponentNEQ(*i.ComponentNEQ))
 	}
-	if len(i.ComponentIn) > 0 {
+	if i.ComponentIn != nil {
 		predicates = append(predicates, systemmetric.ComponentIn(i.ComponentIn...))
 	}
-	if len(i.ComponentNotIn) > 0 {
+	if i.ComponentNotIn != nil {
 		predicates = append(predicates, systemmetric.ComponentNotIn(i.ComponentNotIn...))
 	}
 	if i.ComponentGT != nil {
@@ -7189,10 +7189,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, tool.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, tool.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, tool.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -7213,10 +7213,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, tool.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, tool.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, tool.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -7237,10 +7237,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, tool.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, tool.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, tool.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -7261,10 +7261,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.NameNEQ != nil {
 		predicates = append(predicates, tool.NameNEQ(*i.NameNEQ))
 	}
-	if len(i.NameIn) > 0 {
+	if i.NameIn != nil {
 		predicates = append(predicates, tool.NameIn(i.NameIn...))
 	}
-	if len(i.NameNotIn) > 0 {
+	if i.NameNotIn != nil {
 		predicates = append(predicates, tool.NameNotIn(i.NameNotIn...))
 	}
 	if i.NameGT != nil {
@@ -7300,10 +7300,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.CategoryNEQ != nil {
 		predicates = append(predicates, tool.CategoryNEQ(*i.CategoryNEQ))
 	}
-	if len(i.CategoryIn) > 0 {
+	if i.CategoryIn != nil {
 		predicates = append(predicates, tool.CategoryIn(i.CategoryIn...))
 	}
-	if len(i.CategoryNotIn) > 0 {
+	if i.CategoryNotIn != nil {
 		predicates = append(predicates, tool.CategoryNotIn(i.CategoryNotIn...))
 	}
 	if i.RequiresApproval != nil {
@@ -7318,10 +7318,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.RiskLevelNEQ != nil {
 		predicates = append(predicates, tool.RiskLevelNEQ(*i.RiskLevelNEQ))
 	}
-	if len(i.RiskLevelIn) > 0 {
+	if i.RiskLevelIn != nil {
 		predicates = append(predicates, tool.RiskLevelIn(i.RiskLevelIn...))
 	}
-	if len(i.RiskLevelNotIn) > 0 {
+	if i.RiskLevelNotIn != nil {
 		predicates = append(predicates, tool.RiskLevelNotIn(i.RiskLevelNotIn...))
 	}
 	if i.RequiredPermission != nil {
@@ -7330,10 +7330,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.RequiredPermissionNEQ != nil {
 		predicates = append(predicates, tool.RequiredPermissionNEQ(*i.RequiredPermissionNEQ))
 	}
-	if len(i.RequiredPermissionIn) > 0 {
+	if i.RequiredPermissionIn != nil {
 		predicates = append(predicates, tool.RequiredPermissionIn(i.RequiredPermissionIn...))
 	}
-	if len(i.RequiredPermissionNotIn) > 0 {
+	if i.RequiredPermissionNotIn != nil {
 		predicates = append(predicates, tool.RequiredPermissionNotIn(i.RequiredPermissionNotIn...))
 	}
 	if i.RequiredPermissionGT != nil {
@@ -7387,10 +7387,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.ExecutorNEQ != nil {
 		predicates = append(predicates, tool.ExecutorNEQ(*i.ExecutorNEQ))
 	}
-	if len(i.ExecutorIn) > 0 {
+	if i.ExecutorIn != nil {
 		predicates = append(predicates, tool.ExecutorIn(i.ExecutorIn...))
 	}
-	if len(i.ExecutorNotIn) > 0 {
+	if i.ExecutorNotIn != nil {
 		predicates = append(predicates, tool.ExecutorNotIn(i.ExecutorNotIn...))
 	}
 	if i.Version != nil {
@@ -7399,10 +7399,10 @@ func (i *ToolWhereInput) P() (predicate.Tool, error) {
 	if i.VersionNEQ != nil {
 		predicates = append(predicates, tool.VersionNEQ(*i.VersionNEQ))
 	}
-	if len(i.VersionIn) > 0 {
+	if i.VersionIn != nil {
 		predicates = append(predicates, tool.VersionIn(i.VersionIn...))
 	}
-	if len(i.VersionNotIn) > 0 {
+	if i.VersionNotIn != nil {
 		predicates = append(predicates, tool.VersionNotIn(i.VersionNotIn...))
 	}
 	if i.VersionGT != nil {
@@ -7732,10 +7732,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, toolapproval.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, toolapproval.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, toolapproval.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -7756,10 +7756,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, toolapproval.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, toolapproval.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, toolapproval.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -7780,10 +7780,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, toolapproval.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, toolapproval.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, toolapproval.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -7804,10 +7804,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.ExecutionIDNEQ != nil {
 		predicates = append(predicates, toolapproval.ExecutionIDNEQ(*i.ExecutionIDNEQ))
 	}
-	if len(i.ExecutionIDIn) > 0 {
+	if i.ExecutionIDIn != nil {
 		predicates = append(predicates, toolapproval.ExecutionIDIn(i.ExecutionIDIn...))
 	}
-	if len(i.ExecutionIDNotIn) > 0 {
+	if i.ExecutionIDNotIn != nil {
 		predicates = append(predicates, toolapproval.ExecutionIDNotIn(i.ExecutionIDNotIn...))
 	}
 	if i.UserID != nil {
@@ -7816,10 +7816,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.UserIDNEQ != nil {
 		predicates = append(predicates, toolapproval.UserIDNEQ(*i.UserIDNEQ))
 	}
-	if len(i.UserIDIn) > 0 {
+	if i.UserIDIn != nil {
 		predicates = append(predicates, toolapproval.UserIDIn(i.UserIDIn...))
 	}
-	if len(i.UserIDNotIn) > 0 {
+	if i.UserIDNotIn != nil {
 		predicates = append(predicates, toolapproval.UserIDNotIn(i.UserIDNotIn...))
 	}
 	if i.IsApproved != nil {
@@ -7840,10 +7840,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.ApproverIDNEQ != nil {
 		predicates = append(predicates, toolapproval.ApproverIDNEQ(*i.ApproverIDNEQ))
 	}
-	if len(i.ApproverIDIn) > 0 {
+	if i.ApproverIDIn != nil {
 		predicates = append(predicates, toolapproval.ApproverIDIn(i.ApproverIDIn...))
 	}
-	if len(i.ApproverIDNotIn) > 0 {
+	if i.ApproverIDNotIn != nil {
 		predicates = append(predicates, toolapproval.ApproverIDNotIn(i.ApproverIDNotIn...))
 	}
 	if i.ApproverIDIsNil {
@@ -7864,10 +7864,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.RequestedAtNEQ != nil {
 		predicates = append(predicates, toolapproval.RequestedAtNEQ(*i.RequestedAtNEQ))
 	}
-	if len(i.RequestedAtIn) > 0 {
+	if i.RequestedAtIn != nil {
 		predicates = append(predicates, toolapproval.RequestedAtIn(i.RequestedAtIn...))
 	}
-	if len(i.RequestedAtNotIn) > 0 {
+	if i.RequestedAtNotIn != nil {
 		predicates = append(predicates, toolapproval.RequestedAtNotIn(i.RequestedAtNotIn...))
 	}
 	if i.RequestedAtGT != nil {
@@ -7888,10 +7888,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.RespondedAtNEQ != nil {
 		predicates = append(predicates, toolapproval.RespondedAtNEQ(*i.RespondedAtNEQ))
 	}
-	if len(i.RespondedAtIn) > 0 {
+	if i.RespondedAtIn != nil {
 		predicates = append(predicates, toolapproval.RespondedAtIn(i.RespondedAtIn...))
 	}
-	if len(i.RespondedAtNotIn) > 0 {
+	if i.RespondedAtNotIn != nil {
 		predicates = append(predicates, toolapproval.RespondedAtNotIn(i.RespondedAtNotIn...))
 	}
 	if i.RespondedAtGT != nil {
@@ -7918,10 +7918,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.ExpiresAtNEQ != nil {
 		predicates = append(predicates, toolapproval.ExpiresAtNEQ(*i.ExpiresAtNEQ))
 	}
-	if len(i.ExpiresAtIn) > 0 {
+	if i.ExpiresAtIn != nil {
 		predicates = append(predicates, toolapproval.ExpiresAtIn(i.ExpiresAtIn...))
 	}
-	if len(i.ExpiresAtNotIn) > 0 {
+	if i.ExpiresAtNotIn != nil {
 		predicates = append(predicates, toolapproval.ExpiresAtNotIn(i.ExpiresAtNotIn...))
 	}
 	if i.ExpiresAtGT != nil {
@@ -7942,10 +7942,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.RequiredApprovalsNEQ != nil {
 		predicates = append(predicates, toolapproval.RequiredApprovalsNEQ(*i.RequiredApprovalsNEQ))
 	}
-	if len(i.RequiredApprovalsIn) > 0 {
+	if i.RequiredApprovalsIn != nil {
 		predicates = append(predicates, toolapproval.RequiredApprovalsIn(i.RequiredApprovalsIn...))
 	}
-	if len(i.RequiredApprovalsNotIn) > 0 {
+	if i.RequiredApprovalsNotIn != nil {
 		predicates = append(predicates, toolapproval.RequiredApprovalsNotIn(i.RequiredApprovalsNotIn...))
 	}
 	if i.RequiredApprovalsGT != nil {
@@ -7966,10 +7966,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.PolicyVersionNEQ != nil {
 		predicates = append(predicates, toolapproval.PolicyVersionNEQ(*i.PolicyVersionNEQ))
 	}
-	if len(i.PolicyVersionIn) > 0 {
+	if i.PolicyVersionIn != nil {
 		predicates = append(predicates, toolapproval.PolicyVersionIn(i.PolicyVersionIn...))
 	}
-	if len(i.PolicyVersionNotIn) > 0 {
+	if i.PolicyVersionNotIn != nil {
 		predicates = append(predicates, toolapproval.PolicyVersionNotIn(i.PolicyVersionNotIn...))
 	}
 	if i.PolicyVersionGT != nil {
@@ -8005,10 +8005,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.UseByNEQ != nil {
 		predicates = append(predicates, toolapproval.UseByNEQ(*i.UseByNEQ))
 	}
-	if len(i.UseByIn) > 0 {
+	if i.UseByIn != nil {
 		predicates = append(predicates, toolapproval.UseByIn(i.UseByIn...))
 	}
-	if len(i.UseByNotIn) > 0 {
+	if i.UseByNotIn != nil {
 		predicates = append(predicates, toolapproval.UseByNotIn(i.UseByNotIn...))
 	}
 	if i.UseByGT != nil {
@@ -8035,10 +8035,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.ConsumedAtNEQ != nil {
 		predicates = append(predicates, toolapproval.ConsumedAtNEQ(*i.ConsumedAtNEQ))
 	}
-	if len(i.ConsumedAtIn) > 0 {
+	if i.ConsumedAtIn != nil {
 		predicates = append(predicates, toolapproval.ConsumedAtIn(i.ConsumedAtIn...))
 	}
-	if len(i.ConsumedAtNotIn) > 0 {
+	if i.ConsumedAtNotIn != nil {
 		predicates = append(predicates, toolapproval.ConsumedAtNotIn(i.ConsumedAtNotIn...))
 	}
 	if i.ConsumedAtGT != nil {
@@ -8065,10 +8065,10 @@ func (i *ToolApprovalWhereInput) P() (predicate.ToolApproval, error) {
 	if i.WithdrawnAtNEQ != nil {
 		predicates = append(predicates, toolapproval.WithdrawnAtNEQ(*i.WithdrawnAtNEQ))
 	}
-	if len(i.WithdrawnAtIn) > 0 {
+	if i.WithdrawnAtIn != nil {
 		predicates = append(predicates, toolapproval.WithdrawnAtIn(i.WithdrawnAtIn...))
 	}
-	if len(i.WithdrawnAtNotIn) > 0 {
+	if i.WithdrawnAtNotIn != nil {
 		predicates = append(predicates, toolapproval.WithdrawnAtNotIn(i.WithdrawnAtNotIn...))
 	}
 	if i.WithdrawnAtGT != nil {
@@ -8315,10 +8315,10 @@ func (i *ToolCacheWhereInput) P() (predicate.ToolCache, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, toolcache.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, toolcache.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, toolcache.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -8339,10 +8339,10 @@ func (i *ToolCacheWhereInput) P() (predicate.ToolCache, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, toolcache.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, toolcache.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, toolcache.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -8363,10 +8363,10 @@ func (i *ToolCacheWhereInput) P() (predicate.ToolCache, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, toolcache.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, toolcache.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, toolcache.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -8387,10 +8387,10 @@ func (i *ToolCacheWhereInput) P() (predicate.ToolCache, error) {
 	if i.ToolIDNEQ != nil {
 		predicates = append(predicates, toolcache.ToolIDNEQ(*i.ToolIDNEQ))
 	}
-	if len(i.ToolIDIn) > 0 {
+	if i.ToolIDIn != nil {
 		predicates = append(predicates, toolcache.ToolIDIn(i.ToolIDIn...))
 	}
-	if len(i.ToolIDNotIn) > 0 {
+	if i.ToolIDNotIn != nil {
 		predicates = append(predicates, toolcache.ToolIDNotIn(i.ToolIDNotIn...))
 	}
 	if i.HitCount != nil {
@@ -8399,10 +8399,10 @@ func (i *ToolCacheWhereInput) P() (predicate.ToolCache, error) {
 	if i.HitCountNEQ != nil {
 		predicates = append(predicates, toolcache.HitCountNEQ(*i.HitCountNEQ))
 	}
-	if len(i.HitCountIn) > 0 {
+	if i.HitCountIn != nil {
 		predicates = append(predicates, toolcache.HitCountIn(i.HitCountIn...))
 	}
-	if len(i.HitCountNotIn) > 0 {
+	if i.HitCountNotIn != nil {
 		predicates = append(predicates, toolcache.HitCountNotIn(i.HitCountNotIn...))
 	}
 	if i.HitCountGT != nil {
@@ -8423,10 +8423,10 @@ func (i *ToolCacheWhereInput) P() (predicate.ToolCache, error) {
 	if i.LastHitAtNEQ != nil {
 		predicates = append(predicates, toolcache.LastHitAtNEQ(*i.LastHitAtNEQ))
 	}
-	if len(i.LastHitAtIn) > 0 {
+	if i.LastHitAtIn != nil {
 		predicates = append(predicates, toolcache.LastHitAtIn(i.LastHitAtIn...))
 	}
-	if len(i.LastHitAtNotIn) > 0 {
+	if i.LastHitAtNotIn != nil {
 		predicates = append(predicates, toolcache.LastHitAtNotIn(i.LastHitAtNotIn...))
 	}
 	if i.LastHitAtGT != nil {
@@ -8453,10 +8453,10 @@ func (i *ToolCacheWhereInput) P() (predicate.ToolCache, error) {
 	if i.ExpiresAtNEQ != nil {
 		predicates = append(predicates, toolcache.ExpiresAtNEQ(*i.ExpiresAtNEQ))
 	}
-	if len(i.ExpiresAtIn) > 0 {
+	if i.ExpiresAtIn != nil {
 		predicates = append(predicates, toolcache.ExpiresAtIn(i.ExpiresAtIn...))
 	}
-	if len(i.ExpiresAtNotIn) > 0 {
+	if i.ExpiresAtNotIn != nil {
 		predicates = append(predicates, toolcache.ExpiresAtNotIn(i.ExpiresAtNotIn...))
 	}
 	if i.ExpiresAtGT != nil {
@@ -8799,10 +8799,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, toolexecution.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, toolexecution.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, toolexecution.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -8823,10 +8823,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, toolexecution.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, toolexecution.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, toolexecution.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -8847,10 +8847,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, toolexecution.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, toolexecution.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, toolexecution.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -8871,10 +8871,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.ToolIDNEQ != nil {
 		predicates = append(predicates, toolexecution.ToolIDNEQ(*i.ToolIDNEQ))
 	}
-	if len(i.ToolIDIn) > 0 {
+	if i.ToolIDIn != nil {
 		predicates = append(predicates, toolexecution.ToolIDIn(i.ToolIDIn...))
 	}
-	if len(i.ToolIDNotIn) > 0 {
+	if i.ToolIDNotIn != nil {
 		predicates = append(predicates, toolexecution.ToolIDNotIn(i.ToolIDNotIn...))
 	}
 	if i.UserID != nil {
@@ -8883,10 +8883,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.UserIDNEQ != nil {
 		predicates = append(predicates, toolexecution.UserIDNEQ(*i.UserIDNEQ))
 	}
-	if len(i.UserIDIn) > 0 {
+	if i.UserIDIn != nil {
 		predicates = append(predicates, toolexecution.UserIDIn(i.UserIDIn...))
 	}
-	if len(i.UserIDNotIn) > 0 {
+	if i.UserIDNotIn != nil {
 		predicates = append(predicates, toolexecution.UserIDNotIn(i.UserIDNotIn...))
 	}
 	if i.SessionID != nil {
@@ -8895,10 +8895,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.SessionIDNEQ != nil {
 		predicates = append(predicates, toolexecution.SessionIDNEQ(*i.SessionIDNEQ))
 	}
-	if len(i.SessionIDIn) > 0 {
+	if i.SessionIDIn != nil {
 		predicates = append(predicates, toolexecution.SessionIDIn(i.SessionIDIn...))
 	}
-	if len(i.SessionIDNotIn) > 0 {
+	if i.SessionIDNotIn != nil {
 		predicates = append(predicates, toolexecution.SessionIDNotIn(i.SessionIDNotIn...))
 	}
 	if i.SessionIDIsNil {
@@ -8913,10 +8913,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.StatusNEQ != nil {
 		predicates = append(predicates, toolexecution.StatusNEQ(*i.StatusNEQ))
 	}
-	if len(i.StatusIn) > 0 {
+	if i.StatusIn != nil {
 		predicates = append(predicates, toolexecution.StatusIn(i.StatusIn...))
 	}
-	if len(i.StatusNotIn) > 0 {
+	if i.StatusNotIn != nil {
 		predicates = append(predicates, toolexecution.StatusNotIn(i.StatusNotIn...))
 	}
 	if i.ErrorCode != nil {
@@ -8925,10 +8925,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.ErrorCodeNEQ != nil {
 		predicates = append(predicates, toolexecution.ErrorCodeNEQ(*i.ErrorCodeNEQ))
 	}
-	if len(i.ErrorCodeIn) > 0 {
+	if i.ErrorCodeIn != nil {
 		predicates = append(predicates, toolexecution.ErrorCodeIn(i.ErrorCodeIn...))
 	}
-	if len(i.ErrorCodeNotIn) > 0 {
+	if i.ErrorCodeNotIn != nil {
 		predicates = append(predicates, toolexecution.ErrorCodeNotIn(i.ErrorCodeNotIn...))
 	}
 	if i.ErrorCodeIsNil {
@@ -8943,10 +8943,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.ReasonCodeNEQ != nil {
 		predicates = append(predicates, toolexecution.ReasonCodeNEQ(*i.ReasonCodeNEQ))
 	}
-	if len(i.ReasonCodeIn) > 0 {
+	if i.ReasonCodeIn != nil {
 		predicates = append(predicates, toolexecution.ReasonCodeIn(i.ReasonCodeIn...))
 	}
-	if len(i.ReasonCodeNotIn) > 0 {
+	if i.ReasonCodeNotIn != nil {
 		predicates = append(predicates, toolexecution.ReasonCodeNotIn(i.ReasonCodeNotIn...))
 	}
 	if i.ReasonCodeIsNil {
@@ -8967,10 +8967,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.CacheEntryIDNEQ != nil {
 		predicates = append(predicates, toolexecution.CacheEntryIDNEQ(*i.CacheEntryIDNEQ))
 	}
-	if len(i.CacheEntryIDIn) > 0 {
+	if i.CacheEntryIDIn != nil {
 		predicates = append(predicates, toolexecution.CacheEntryIDIn(i.CacheEntryIDIn...))
 	}
-	if len(i.CacheEntryIDNotIn) > 0 {
+	if i.CacheEntryIDNotIn != nil {
 		predicates = append(predicates, toolexecution.CacheEntryIDNotIn(i.CacheEntryIDNotIn...))
 	}
 	if i.CacheEntryIDIsNil {
@@ -8991,10 +8991,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.StartedAtNEQ != nil {
 		predicates = append(predicates, toolexecution.StartedAtNEQ(*i.StartedAtNEQ))
 	}
-	if len(i.StartedAtIn) > 0 {
+	if i.StartedAtIn != nil {
 		predicates = append(predicates, toolexecution.StartedAtIn(i.StartedAtIn...))
 	}
-	if len(i.StartedAtNotIn) > 0 {
+	if i.StartedAtNotIn != nil {
 		predicates = append(predicates, toolexecution.StartedAtNotIn(i.StartedAtNotIn...))
 	}
 	if i.StartedAtGT != nil {
@@ -9021,10 +9021,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.CompletedAtNEQ != nil {
 		predicates = append(predicates, toolexecution.CompletedAtNEQ(*i.CompletedAtNEQ))
 	}
-	if len(i.CompletedAtIn) > 0 {
+	if i.CompletedAtIn != nil {
 		predicates = append(predicates, toolexecution.CompletedAtIn(i.CompletedAtIn...))
 	}
-	if len(i.CompletedAtNotIn) > 0 {
+	if i.CompletedAtNotIn != nil {
 		predicates = append(predicates, toolexecution.CompletedAtNotIn(i.CompletedAtNotIn...))
 	}
 	if i.CompletedAtGT != nil {
@@ -9051,10 +9051,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.ToolVersionNEQ != nil {
 		predicates = append(predicates, toolexecution.ToolVersionNEQ(*i.ToolVersionNEQ))
 	}
-	if len(i.ToolVersionIn) > 0 {
+	if i.ToolVersionIn != nil {
 		predicates = append(predicates, toolexecution.ToolVersionIn(i.ToolVersionIn...))
 	}
-	if len(i.ToolVersionNotIn) > 0 {
+	if i.ToolVersionNotIn != nil {
 		predicates = append(predicates, toolexecution.ToolVersionNotIn(i.ToolVersionNotIn...))
 	}
 	if i.ToolVersionGT != nil {
@@ -9075,10 +9075,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.EffectiveRiskNEQ != nil {
 		predicates = append(predicates, toolexecution.EffectiveRiskNEQ(*i.EffectiveRiskNEQ))
 	}
-	if len(i.EffectiveRiskIn) > 0 {
+	if i.EffectiveRiskIn != nil {
 		predicates = append(predicates, toolexecution.EffectiveRiskIn(i.EffectiveRiskIn...))
 	}
-	if len(i.EffectiveRiskNotIn) > 0 {
+	if i.EffectiveRiskNotIn != nil {
 		predicates = append(predicates, toolexecution.EffectiveRiskNotIn(i.EffectiveRiskNotIn...))
 	}
 	if i.RetryOf != nil {
@@ -9087,10 +9087,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.RetryOfNEQ != nil {
 		predicates = append(predicates, toolexecution.RetryOfNEQ(*i.RetryOfNEQ))
 	}
-	if len(i.RetryOfIn) > 0 {
+	if i.RetryOfIn != nil {
 		predicates = append(predicates, toolexecution.RetryOfIn(i.RetryOfIn...))
 	}
-	if len(i.RetryOfNotIn) > 0 {
+	if i.RetryOfNotIn != nil {
 		predicates = append(predicates, toolexecution.RetryOfNotIn(i.RetryOfNotIn...))
 	}
 	if i.RetryOfIsNil {
@@ -9105,10 +9105,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.ReplyIDNEQ != nil {
 		predicates = append(predicates, toolexecution.ReplyIDNEQ(*i.ReplyIDNEQ))
 	}
-	if len(i.ReplyIDIn) > 0 {
+	if i.ReplyIDIn != nil {
 		predicates = append(predicates, toolexecution.ReplyIDIn(i.ReplyIDIn...))
 	}
-	if len(i.ReplyIDNotIn) > 0 {
+	if i.ReplyIDNotIn != nil {
 		predicates = append(predicates, toolexecution.ReplyIDNotIn(i.ReplyIDNotIn...))
 	}
 	if i.ReplyIDGT != nil {
@@ -9135,10 +9135,10 @@ func (i *ToolExecutionWhereInput) P() (predicate.ToolExecution, error) {
 	if i.ResultSensitivityNEQ != nil {
 		predicates = append(predicates, toolexecution.ResultSensitivityNEQ(*i.ResultSensitivityNEQ))
 	}
-	if len(i.ResultSensitivityIn) > 0 {
+	if i.ResultSensitivityIn != nil {
 		predicates = append(predicates, toolexecution.ResultSensitivityIn(i.ResultSensitivityIn...))
 	}
-	if len(i.ResultSensitivityNotIn) > 0 {
+	if i.ResultSensitivityNotIn != nil {
 		predicates = append(predicates, toolexecution.ResultSensitivityNotIn(i.ResultSensitivityNotIn...))
 	}
 	if i.ResultSensitivityIsNil {
@@ -9520,10 +9520,10 @@ func (i *UserWhereInput) P() (predicate.User, error) {
 	if i.IDNEQ != nil {
 		predicates = append(predicates, user.IDNEQ(*i.IDNEQ))
 	}
-	if len(i.IDIn) > 0 {
+	if i.IDIn != nil {
 		predicates = append(predicates, user.IDIn(i.IDIn...))
 	}
-	if len(i.IDNotIn) > 0 {
+	if i.IDNotIn != nil {
 		predicates = append(predicates, user.IDNotIn(i.IDNotIn...))
 	}
 	if i.IDGT != nil {
@@ -9544,10 +9544,10 @@ func (i *UserWhereInput) P() (predicate.User, error) {
 	if i.CreatedAtNEQ != nil {
 		predicates = append(predicates, user.CreatedAtNEQ(*i.CreatedAtNEQ))
 	}
-	if len(i.CreatedAtIn) > 0 {
+	if i.CreatedAtIn != nil {
 		predicates = append(predicates, user.CreatedAtIn(i.CreatedAtIn...))
 	}
-	if len(i.CreatedAtNotIn) > 0 {
+	if i.CreatedAtNotIn != nil {
 		predicates = append(predicates, user.CreatedAtNotIn(i.CreatedAtNotIn...))
 	}
 	if i.CreatedAtGT != nil {
@@ -9568,10 +9568,10 @@ func (i *UserWhereInput) P() (predicate.User, error) {
 	if i.UpdatedAtNEQ != nil {
 		predicates = append(predicates, user.UpdatedAtNEQ(*i.UpdatedAtNEQ))
 	}
-	if len(i.UpdatedAtIn) > 0 {
+	if i.UpdatedAtIn != nil {
 		predicates = append(predicates, user.UpdatedAtIn(i.UpdatedAtIn...))
 	}
-	if len(i.UpdatedAtNotIn) > 0 {
+	if i.UpdatedAtNotIn != nil {
 		predicates = append(predicates, user.UpdatedAtNotIn(i.UpdatedAtNotIn...))
 	}
 	if i.UpdatedAtGT != nil {
@@ -9592,10 +9592,10 @@ func (i *UserWhereInput) P() (predicate.User, error) {
 	if i.UsernameNEQ != nil {
 		predicates = append(predicates, user.UsernameNEQ(*i.UsernameNEQ))
 	}
-	if len(i.UsernameIn) > 0 {
+	if i.UsernameIn != nil {
 		predicates = append(predicates, user.UsernameIn(i.UsernameIn...))
 	}
-	if len(i.UsernameNotIn) > 0 {
+	if i.UsernameNotIn != nil {
 		predicates = append(predicates, user.UsernameNotIn(i.UsernameNotIn...))
 	}
 	if i.UsernameGT != nil {

@@ -3912,6 +3912,7 @@ type ChatSessionMutation struct {
 	addtemperature         *float64
 	is_active              *bool
 	last_message_at        *time.Time
+	activity_at            *time.Time
 	system_prompt          *string
 	sensitivity            *enum.Sensitivity
 	archived_at            *time.Time
@@ -4418,6 +4419,55 @@ func (m *ChatSessionMutation) LastMessageAtCleared() bool {
 func (m *ChatSessionMutation) ResetLastMessageAt() {
 	m.last_message_at = nil
 	delete(m.clearedFields, chatsession.FieldLastMessageAt)
+}
+
+// SetActivityAt sets the "activity_at" field.
+func (m *ChatSessionMutation) SetActivityAt(t time.Time) {
+	m.activity_at = &t
+}
+
+// ActivityAt returns the value of the "activity_at" field in the mutation.
+func (m *ChatSessionMutation) ActivityAt() (r time.Time, exists bool) {
+	v := m.activity_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldActivityAt returns the old "activity_at" field's value of the ChatSession entity.
+// If the ChatSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ChatSessionMutation) OldActivityAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldActivityAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldActivityAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldActivityAt: %w", err)
+	}
+	return oldValue.ActivityAt, nil
+}
+
+// ClearActivityAt clears the value of the "activity_at" field.
+func (m *ChatSessionMutation) ClearActivityAt() {
+	m.activity_at = nil
+	m.clearedFields[chatsession.FieldActivityAt] = struct{}{}
+}
+
+// ActivityAtCleared returns if the "activity_at" field was cleared in this mutation.
+func (m *ChatSessionMutation) ActivityAtCleared() bool {
+	_, ok := m.clearedFields[chatsession.FieldActivityAt]
+	return ok
+}
+
+// ResetActivityAt resets all changes to the "activity_at" field.
+func (m *ChatSessionMutation) ResetActivityAt() {
+	m.activity_at = nil
+	delete(m.clearedFields, chatsession.FieldActivityAt)
 }
 
 // SetSystemPrompt sets the "system_prompt" field.
@@ -4946,7 +4996,7 @@ func (m *ChatSessionMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ChatSessionMutation) Fields() []string {
-	fields := make([]string, 0, 13)
+	fields := make([]string, 0, 14)
 	if m.created_at != nil {
 		fields = append(fields, chatsession.FieldCreatedAt)
 	}
@@ -4973,6 +5023,9 @@ func (m *ChatSessionMutation) Fields() []string {
 	}
 	if m.last_message_at != nil {
 		fields = append(fields, chatsession.FieldLastMessageAt)
+	}
+	if m.activity_at != nil {
+		fields = append(fields, chatsession.FieldActivityAt)
 	}
 	if m.system_prompt != nil {
 		fields = append(fields, chatsession.FieldSystemPrompt)
@@ -5012,6 +5065,8 @@ func (m *ChatSessionMutation) Field(name string) (ent.Value, bool) {
 		return m.IsActive()
 	case chatsession.FieldLastMessageAt:
 		return m.LastMessageAt()
+	case chatsession.FieldActivityAt:
+		return m.ActivityAt()
 	case chatsession.FieldSystemPrompt:
 		return m.SystemPrompt()
 	case chatsession.FieldSensitivity:
@@ -5047,6 +5102,8 @@ func (m *ChatSessionMutation) OldField(ctx context.Context, name string) (ent.Va
 		return m.OldIsActive(ctx)
 	case chatsession.FieldLastMessageAt:
 		return m.OldLastMessageAt(ctx)
+	case chatsession.FieldActivityAt:
+		return m.OldActivityAt(ctx)
 	case chatsession.FieldSystemPrompt:
 		return m.OldSystemPrompt(ctx)
 	case chatsession.FieldSensitivity:
@@ -5126,6 +5183,13 @@ func (m *ChatSessionMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetLastMessageAt(v)
+		return nil
+	case chatsession.FieldActivityAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetActivityAt(v)
 		return nil
 	case chatsession.FieldSystemPrompt:
 		v, ok := value.(string)
@@ -5215,6 +5279,9 @@ func (m *ChatSessionMutation) ClearedFields() []string {
 	if m.FieldCleared(chatsession.FieldLastMessageAt) {
 		fields = append(fields, chatsession.FieldLastMessageAt)
 	}
+	if m.FieldCleared(chatsession.FieldActivityAt) {
+		fields = append(fields, chatsession.FieldActivityAt)
+	}
 	if m.FieldCleared(chatsession.FieldArchivedAt) {
 		fields = append(fields, chatsession.FieldArchivedAt)
 	}
@@ -5237,6 +5304,9 @@ func (m *ChatSessionMutation) ClearField(name string) error {
 	switch name {
 	case chatsession.FieldLastMessageAt:
 		m.ClearLastMessageAt()
+		return nil
+	case chatsession.FieldActivityAt:
+		m.ClearActivityAt()
 		return nil
 	case chatsession.FieldArchivedAt:
 		m.ClearArchivedAt()
@@ -5278,6 +5348,9 @@ func (m *ChatSessionMutation) ResetField(name string) error {
 		return nil
 	case chatsession.FieldLastMessageAt:
 		m.ResetLastMessageAt()
+		return nil
+	case chatsession.FieldActivityAt:
+		m.ResetActivityAt()
 		return nil
 	case chatsession.FieldSystemPrompt:
 		m.ResetSystemPrompt()

@@ -33,7 +33,7 @@ type SearchResult struct {
 	QueryEmbedding pgvector.Vector `json:"query_embedding,omitempty"`
 	// The passage found; null once it is gone.
 	ChunkID *uuid.UUID `json:"chunk_id,omitempty"`
-	// Relevance, 0..1.
+	// Place value within its search, 0..1, as SearchHit.score; not to be compared between searches.
 	RelevanceScore float64 `json:"relevance_score,omitempty"`
 	// Place in the list, from 1.
 	Rank int `json:"rank,omitempty"`

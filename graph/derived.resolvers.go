@@ -59,6 +59,11 @@ func (r *toolApprovalResolver) Decisions(ctx context.Context, obj *ent.ToolAppro
 	return r.decisions(ctx, obj)
 }
 
+// ViewerCanDecide is the resolver for the viewerCanDecide field.
+func (r *toolApprovalResolver) ViewerCanDecide(ctx context.Context, obj *ent.ToolApproval) (bool, error) {
+	return r.Approvals.ViewerCanDecide(ctx, obj), nil
+}
+
 // ApprovalID is the resolver for the approvalId field.
 func (r *toolExecutionResolver) ApprovalID(ctx context.Context, obj *ent.ToolExecution) (*uuid.UUID, error) {
 	return r.approvalID(ctx, obj)

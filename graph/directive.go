@@ -193,8 +193,8 @@ func isNil(v any) bool {
 	return false
 }
 
-// readersOnly shows a document's content to its readers. A document that came with an event has no text: it is read when
-// it is asked for.
+// readersOnly shows a document's content to its readers. A document that came with an event, or of a mutation, has no text:
+// it is read when it is asked for.
 func (r *Resolver) readersOnly(ctx context.Context, obj any, next graphql.Resolver) (any, error) {
 	d, ok := obj.(*ent.Document)
 	if !ok {
@@ -203,7 +203,7 @@ func (r *Resolver) readersOnly(ctx context.Context, obj any, next graphql.Resolv
 	if ok, err := rule.MayReadContent(ctx, d.UploadedBy, d.IsPublic, d.RequiredPermission); err != nil || !ok {
 		return nil, err
 	}
-	if fc := graphql.GetFieldContext(ctx); fc.Field.Name == "content" && d.Content == nil && graphql.GetOperationContext(ctx).Operation.Operation == ast.Subscription {
+	if fc := graphql.GetFieldContext(ctx); fc.Field.Name == "content" && d.Content == nil && graphql.GetOperationContext(ctx).Operation.Operation != ast.Query {
 		return r.content(ctx, d)
 	}
 	return next(ctx)

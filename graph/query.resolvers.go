@@ -7,12 +7,14 @@ package graph
 
 import (
 	"context"
+	"time"
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/ent/auditlog"
 	"cdsa.dev/cdsa/graph/generated"
 	"cdsa.dev/cdsa/graph/model"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/event/eventcursor"
 	"entgo.io/contrib/entgql"
 	"github.com/google/uuid"
@@ -91,8 +93,12 @@ func (r *queryResolver) ToolExecutions(ctx context.Context, after *entgql.Cursor
 }
 
 // ToolApprovals is the resolver for the toolApprovals field.
-func (r *queryResolver) ToolApprovals(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput) (*ent.ToolApprovalConnection, error) {
-	conn, err := r.Client.ToolApproval.Query().Paginate(ctx, after, first, before, last, ent.WithToolApprovalOrder(orderBy), ent.WithToolApprovalFilter(where.Filter))
+func (r *queryResolver) ToolApprovals(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput, state []enum.ApprovalState) (*ent.ToolApprovalConnection, error) {
+	q := r.Client.ToolApproval.Query()
+	if state != nil {
+		q.Where(ent.ToolApprovalInState(time.Now(), state...))
+	}
+	conn, err := q.Paginate(ctx, after, first, before, last, ent.WithToolApprovalOrder(orderBy), ent.WithToolApprovalFilter(where.Filter))
 	return conn, listError(err)
 }
 

@@ -20,6 +20,9 @@ import (
 	"cdsa.dev/cdsa/internal/uid"
 )
 
+// now is as exact as Time.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
 // expired is a position that every replay finds to be gone: what a cursor of a former stream is worth.
 const expired = 0
 
@@ -86,7 +89,7 @@ func (r *Resolver) chatEvents(ctx context.Context, sessionID uuid.UUID, after *e
 		return r.chatEvent(e)
 	}
 	return realtime.Subscribe(ctx, o, show, func(reason string, seq uint64) (model.ChatEvent, bool) {
-		return &model.ChatGap{Cursor: r.Cursors.Seal(seq), At: time.Now().UTC(), Reason: model.GapReason(reason)}, true
+		return &model.ChatGap{Cursor: r.Cursors.Seal(seq), At: now(), Reason: model.GapReason(reason)}, true
 	})
 }
 
@@ -127,7 +130,7 @@ func (r *Resolver) approvalEvents(ctx context.Context, after *eventcursor.Cursor
 		}
 		return &model.ApprovalEvent{Cursor: r.Cursors.Seal(e.Seq), At: v.At, Kind: ptr(model.ApprovalEventKind(v.Fact.Kind)), Approval: v.Approval}, true
 	}, func(reason string, seq uint64) (*model.ApprovalEvent, bool) {
-		return &model.ApprovalEvent{Cursor: r.Cursors.Seal(seq), At: time.Now().UTC(), Gap: ptr(model.GapReason(reason))}, true
+		return &model.ApprovalEvent{Cursor: r.Cursors.Seal(seq), At: now(), Gap: ptr(model.GapReason(reason))}, true
 	})
 }
 
@@ -151,7 +154,7 @@ func (r *Resolver) toolExecutionEvents(ctx context.Context, after *eventcursor.C
 		}
 		return &model.ToolExecutionEvent{Cursor: r.Cursors.Seal(e.Seq), At: v.At, Status: &v.Fact.Status, Execution: v.Execution}, true
 	}, func(reason string, seq uint64) (*model.ToolExecutionEvent, bool) {
-		return &model.ToolExecutionEvent{Cursor: r.Cursors.Seal(seq), At: time.Now().UTC(), Gap: ptr(model.GapReason(reason))}, true
+		return &model.ToolExecutionEvent{Cursor: r.Cursors.Seal(seq), At: now(), Gap: ptr(model.GapReason(reason))}, true
 	})
 }
 
@@ -197,6 +200,6 @@ func (r *Resolver) documentEvents(ctx context.Context, documentID *uuid.UUID, af
 		}
 		return out, true
 	}, func(reason string, seq uint64) (*model.DocumentEvent, bool) {
-		return &model.DocumentEvent{Cursor: r.Cursors.Seal(seq), At: time.Now().UTC(), Gap: ptr(model.GapReason(reason))}, true
+		return &model.DocumentEvent{Cursor: r.Cursors.Seal(seq), At: now(), Gap: ptr(model.GapReason(reason))}, true
 	})
 }

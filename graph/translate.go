@@ -150,12 +150,15 @@ func (r *Resolver) serverInfo() *model.ServerInfo {
 
 // listError turns what the database says of a cursor that belongs to a list in another order into a sentence.
 func listError(err error) error {
+	foreign := errors.Is(err, ent.ErrForeignCursor)
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return err
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "22P02", "22007", "22008", "42804", "42883", "42846": // invalid text, datetime; mismatch of types
+			foreign = true
+		}
 	}
-	switch pg.Code {
-	case "22P02", "22007", "22008", "42804", "42883", "42846": // invalid text, datetime; mismatch of types
+	if foreign {
 		return errs.Input("after", "This cursor belongs to a list in another order. Start again without it.")
 	}
 	return err

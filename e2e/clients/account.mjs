@@ -8,10 +8,11 @@ import { login, mailed as linkMailed, main, patiently, refused, request, say, se
 
 const home = settings.url + '/'
 const ada = { email: 'ada@example.org', name: 'ada', password: 'the gulls of the harbour wall' }
+const changedPassword = 'the gulls of the harbour buoy'
 const newPassword = 'the gulls of the harbour mole'
 const guest = { email: 'guest@example.org', name: 'guest', password: 'the gulls of the harbour light' }
 const heir = { email: 'heir@example.org', name: 'heir', password: 'the gulls of the harbour bell' }
-const secrets = new Set([ada.password, newPassword, guest.password, heir.password, settings.password, 'eyJ', 'cdsa_'])
+const secrets = new Set([ada.password, changedPassword, newPassword, guest.password, heir.password, settings.password, 'eyJ', 'cdsa_'])
 
 const wrong = []
 const addresses = []
@@ -95,7 +96,7 @@ main(async () => {
   browser = await launch()
   const page = await open(home)
 
-  await press(page, 'New here')
+  await press(page, 'Create an account')
   const joining = form(page, 'Register')
   await fill(joining, 'E-mail', ada.email)
   await fill(joining, 'Username', ada.name)
@@ -105,7 +106,7 @@ main(async () => {
   await signOut(page)
   await signIn(page, ada.password)
   await signedIn(page, ada.name)
-  const other = await login(ada.name, ada.password)
+  const early = await login(ada.name, ada.password)
   say('registered, signed out and signed in')
 
   await press(page, 'Account')
@@ -130,6 +131,7 @@ main(async () => {
   await fill(confirm, 'Code', await code(totp))
   await press(confirm, 'Confirm')
   await told(panel, 'The second factor is on.')
+  await assert.rejects(viewer(early.token), refused('UNAUTHENTICATED')) // opened by the password alone
   const recovery = (await panel.locator('#recovery').textContent()).trim().split('\n')
   assert.equal(new Set(recovery).size, 10)
   for (const each of recovery) secrets.add(each)
@@ -157,6 +159,7 @@ main(async () => {
   await fill(prompt, 'Code or recovery code', await code(totp))
   await press(prompt, 'Sign in')
   await signedIn(page, ada.name)
+  const other = await login(ada.name, ada.password, { recoveryCode: recovery[5] })
   say('signed in with a code')
 
   await press(page, 'Account')
@@ -183,11 +186,45 @@ main(async () => {
   await press(stepUp, 'Step up')
   await told(panel, 'Your second factor is fresh.')
   assert.ok((await given()) > before)
-  await press(panel, 'Close')
   say('stepped up')
 
+  const change = form(panel, 'Change password')
+  await fill(change, 'Your password', 'not the password')
+  await fill(change, 'New password', changedPassword)
+  await press(change, 'Change password')
+  await told(panel, /\w{4,}/)
+  await fill(change, 'Your password', ada.password)
+  await fill(change, 'New password', changedPassword)
+  await press(change, 'Change password')
+  await told(panel, 'The password is changed.')
+  assert.equal(await sessions.count(), 1)
+  await picture(page, 'changed')
+  await press(panel, 'Close')
+  await signedIn(page, ada.name)
+  await assert.rejects(viewer(bearer), refused('UNAUTHENTICATED'))
+  say('changed the password and stayed signed in')
+
+  // A reset keeps the second factor once the address was confirmed, here on another device.
+  const { token: confirmed } = await linkMailed('verify', ada.email)
+  secrets.add(confirmed)
+  await request(null, 'mutation ($t: String!) { verifyEmail(token: $t) }', { t: confirmed })
+
   // The link is opened where its owner is still signed in: with the password, that session ends.
-  await request(null, 'mutation ($email: String!) { requestPasswordReset(email: $email) }', { email: ada.email })
+  const asking = await open(home)
+  await press(asking, 'Forgot your password?')
+  const forgot = form(asking, 'Forgot your password')
+  assert.equal(await asking.evaluate(() => document.activeElement.name), 'email')
+  await fill(forgot, 'E-mail', ada.email)
+  await press(forgot, 'Mail me a link')
+  await told(asking, 'a link to set a new password is mailed')
+  await form(asking, 'Sign in').waitFor()
+  for (const broken of ['reset=3Dcdsa_rs_abcdef=', 'invite', 'verify=']) {
+    await asking.goto('about:blank')
+    await asking.goto(`${home}#${broken}`)
+    await told(asking, 'Copy all of the link')
+    assert.equal(asking.url(), home)
+  }
+  await asking.context().close()
   const link = await mailed('reset', ada.email)
   await page.goto(link)
   const reset = form(page, 'Set a new password')
@@ -201,7 +238,7 @@ main(async () => {
   await fill(reset, 'New password', newPassword)
   await press(reset, 'Set password')
   await told(page, 'The password is set.')
-  const again = await signIn(page, ada.password)
+  const again = await signIn(page, changedPassword)
   await told(page, 'is wrong')
   await fill(again, 'Password', newPassword)
   await press(again, 'Sign in')

@@ -95,10 +95,9 @@ export const mailed = (kind, to) =>
   patiently(async () => {
     const names = (await readdir(settings.mails)).filter((name) => name.endsWith('.eml') && name.includes(`-${kind}-`))
     for (const name of names.sort().reverse()) {
-      const raw = await readFile(join(settings.mails, name), 'latin1')
-      const text = raw.replace(/=\r?\n/g, '').replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)))
+      const text = await readFile(join(settings.mails, name), 'utf8') // as a developer reads it: links are whole
       const [, link, token] = new RegExp(`(http\\S+#${kind}=(\\S+))`).exec(text) ?? []
-      if (link && raw.includes(to)) return { link, token }
+      if (link && text.includes(to)) return { link, token }
     }
     throw new Error(`no ${kind} mail for ${to} yet`)
   })

@@ -37,6 +37,8 @@ const (
 	FieldIsActive = "is_active"
 	// FieldLastMessageAt holds the string denoting the last_message_at field in the database.
 	FieldLastMessageAt = "last_message_at"
+	// FieldActivityAt holds the string denoting the activity_at field in the database.
+	FieldActivityAt = "activity_at"
 	// FieldSystemPrompt holds the string denoting the system_prompt field in the database.
 	FieldSystemPrompt = "system_prompt"
 	// FieldSensitivity holds the string denoting the sensitivity field in the database.
@@ -118,6 +120,7 @@ var Columns = []string{
 	FieldTemperature,
 	FieldIsActive,
 	FieldLastMessageAt,
+	FieldActivityAt,
 	FieldSystemPrompt,
 	FieldSensitivity,
 	FieldArchivedAt,
@@ -227,6 +230,11 @@ func ByIsActive(opts ...sql.OrderTermOption) OrderOption {
 // ByLastMessageAt orders the results by the last_message_at field.
 func ByLastMessageAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLastMessageAt, opts...).ToFunc()
+}
+
+// ByActivityAt orders the results by the activity_at field.
+func ByActivityAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldActivityAt, opts...).ToFunc()
 }
 
 // BySystemPrompt orders the results by the system_prompt field.

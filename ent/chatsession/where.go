@@ -102,6 +102,11 @@ func LastMessageAt(v time.Time) predicate.ChatSession {
 	return predicate.ChatSession(sql.FieldEQ(FieldLastMessageAt, v))
 }
 
+// ActivityAt applies equality check predicate on the "activity_at" field. It's identical to ActivityAtEQ.
+func ActivityAt(v time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldEQ(FieldActivityAt, v))
+}
+
 // SystemPrompt applies equality check predicate on the "system_prompt" field. It's identical to SystemPromptEQ.
 func SystemPrompt(v string) predicate.ChatSession {
 	return predicate.ChatSession(sql.FieldEQ(FieldSystemPrompt, v))
@@ -485,6 +490,56 @@ func LastMessageAtIsNil() predicate.ChatSession {
 // LastMessageAtNotNil applies the NotNil predicate on the "last_message_at" field.
 func LastMessageAtNotNil() predicate.ChatSession {
 	return predicate.ChatSession(sql.FieldNotNull(FieldLastMessageAt))
+}
+
+// ActivityAtEQ applies the EQ predicate on the "activity_at" field.
+func ActivityAtEQ(v time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldEQ(FieldActivityAt, v))
+}
+
+// ActivityAtNEQ applies the NEQ predicate on the "activity_at" field.
+func ActivityAtNEQ(v time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldNEQ(FieldActivityAt, v))
+}
+
+// ActivityAtIn applies the In predicate on the "activity_at" field.
+func ActivityAtIn(vs ...time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldIn(FieldActivityAt, vs...))
+}
+
+// ActivityAtNotIn applies the NotIn predicate on the "activity_at" field.
+func ActivityAtNotIn(vs ...time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldNotIn(FieldActivityAt, vs...))
+}
+
+// ActivityAtGT applies the GT predicate on the "activity_at" field.
+func ActivityAtGT(v time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldGT(FieldActivityAt, v))
+}
+
+// ActivityAtGTE applies the GTE predicate on the "activity_at" field.
+func ActivityAtGTE(v time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldGTE(FieldActivityAt, v))
+}
+
+// ActivityAtLT applies the LT predicate on the "activity_at" field.
+func ActivityAtLT(v time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldLT(FieldActivityAt, v))
+}
+
+// ActivityAtLTE applies the LTE predicate on the "activity_at" field.
+func ActivityAtLTE(v time.Time) predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldLTE(FieldActivityAt, v))
+}
+
+// ActivityAtIsNil applies the IsNil predicate on the "activity_at" field.
+func ActivityAtIsNil() predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldIsNull(FieldActivityAt))
+}
+
+// ActivityAtNotNil applies the NotNil predicate on the "activity_at" field.
+func ActivityAtNotNil() predicate.ChatSession {
+	return predicate.ChatSession(sql.FieldNotNull(FieldActivityAt))
 }
 
 // SystemPromptEQ applies the EQ predicate on the "system_prompt" field.

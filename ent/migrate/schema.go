@@ -194,6 +194,7 @@ var (
 		{Name: "temperature", Type: field.TypeFloat64, Default: 0.2},
 		{Name: "is_active", Type: field.TypeBool, Default: true},
 		{Name: "last_message_at", Type: field.TypeTime, Nullable: true},
+		{Name: "activity_at", Type: field.TypeTime, Nullable: true},
 		{Name: "system_prompt", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text"}},
 		{Name: "sensitivity", Type: field.TypeEnum, Enums: []string{"PUBLIC", "INTERNAL", "CONFIDENTIAL", "RESTRICTED"}, Default: "PUBLIC", SchemaType: map[string]string{"postgres": "text"}},
 		{Name: "archived_at", Type: field.TypeTime, Nullable: true},
@@ -208,13 +209,13 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "chat_sessions_chat_sessions_forks",
-				Columns:    []*schema.Column{ChatSessionsColumns[12]},
+				Columns:    []*schema.Column{ChatSessionsColumns[13]},
 				RefColumns: []*schema.Column{ChatSessionsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "chat_sessions_users_chat_sessions",
-				Columns:    []*schema.Column{ChatSessionsColumns[13]},
+				Columns:    []*schema.Column{ChatSessionsColumns[14]},
 				RefColumns: []*schema.Column{UsersColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
@@ -223,12 +224,12 @@ var (
 			{
 				Name:    "chatsession_user_id_created_at",
 				Unique:  false,
-				Columns: []*schema.Column{ChatSessionsColumns[13], ChatSessionsColumns[1]},
+				Columns: []*schema.Column{ChatSessionsColumns[14], ChatSessionsColumns[1]},
 			},
 			{
-				Name:    "chatsession_user_id_last_message_at",
+				Name:    "chatsession_user_id_activity_at",
 				Unique:  false,
-				Columns: []*schema.Column{ChatSessionsColumns[13], ChatSessionsColumns[8]},
+				Columns: []*schema.Column{ChatSessionsColumns[14], ChatSessionsColumns[9]},
 			},
 			{
 				Name:    "chatsession_is_active",
@@ -238,7 +239,7 @@ var (
 			{
 				Name:    "chatsession_forked_from",
 				Unique:  false,
-				Columns: []*schema.Column{ChatSessionsColumns[12]},
+				Columns: []*schema.Column{ChatSessionsColumns[13]},
 			},
 			{
 				Name:    "chatsession_created_at",

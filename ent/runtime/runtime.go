@@ -189,7 +189,7 @@ func init() {
 	// chatsession.DefaultIsActive holds the default value on creation for the is_active field.
 	chatsession.DefaultIsActive = chatsessionDescIsActive.Default.(bool)
 	// chatsessionDescSystemPrompt is the schema descriptor for system_prompt field.
-	chatsessionDescSystemPrompt := chatsessionFields[7].Descriptor()
+	chatsessionDescSystemPrompt := chatsessionFields[8].Descriptor()
 	// chatsession.DefaultSystemPrompt holds the default value on creation for the system_prompt field.
 	chatsession.DefaultSystemPrompt = chatsessionDescSystemPrompt.Default.(string)
 	// chatsessionDescID is the schema descriptor for id field.

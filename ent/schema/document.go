@@ -26,7 +26,7 @@ func (Document) Fields() []ent.Field {
 		field.String("title").SchemaType(textType()).Annotations(entgql.OrderField("TITLE")).Comment("Title as shown in lists and citations."),
 		field.String("source").Default("").SchemaType(textType()).Annotations(guarded()).Comment("File name or address it came from; empty when unknown."),
 		field.Enum("source_type").GoType(enum.DocumentSourceType("")).SchemaType(textType()).Annotations(gql("DocumentSourceType")).Comment("Where it came from."),
-		field.String("content").Optional().Nillable().SchemaType(textType()).Annotations(guarded(), readersOnly()).Comment("Extracted text; citation offsets count its Unicode code points. Null until it is extracted."),
+		field.String("content").Optional().Nillable().SchemaType(textType()).Annotations(guarded(), readersOnly(), weighs(200)).Comment("Extracted text; citation offsets count its Unicode code points. Null until it is extracted."),
 		field.Bytes("original").Optional().Annotations(hidden()).Comment("The bytes as uploaded."),
 		field.String("content_hash").SchemaType(textType()).Annotations(guarded(), readersOnly()).Comment("SHA-256 (hex) of the bytes, unique for an owner."),
 		jsonField("metadata", "Free-form facts about the document."),

@@ -27,7 +27,7 @@ func (DocumentChunk) Fields() []ent.Field {
 	return []ent.Field{
 		ref("document_id", "documentId", "The document.").fixed(),
 		field.Int("chunk_index").Immutable().Annotations(entgql.OrderField("CHUNK_INDEX")).Comment("Place in the document, from 0."),
-		field.String("content").SchemaType(textType()).Annotations(guarded()).Comment("The passage, exactly as in the document's text."),
+		field.String("content").SchemaType(textType()).Annotations(guarded(), weighs(10)).Comment("The passage, exactly as in the document's text."),
 		field.Other("embedding", pgvector.Vector{}).SchemaType(map[string]string{dialect.Postgres: "vector(1536)"}).Optional().Annotations(hidden()).Comment("[]float32, len 1536, L2-normalised, zero-padded."),
 		field.Int("token_count").Default(0).Annotations(guarded()).Comment("Tokens of the passage, estimated."),
 		field.Int("char_count").Default(0).Annotations(guarded()).Comment("Unicode code points of the passage."),

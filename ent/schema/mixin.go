@@ -3,6 +3,7 @@
 package schema
 
 import (
+	"strconv"
 	"time"
 
 	"entgo.io/contrib/entgql"
@@ -77,6 +78,13 @@ func redacted() schema.Annotation { return entgql.Directives(entgql.NewDirective
 
 // readersOnly shows a document's text only to its readers.
 func readersOnly() schema.Annotation { return entgql.Directives(entgql.NewDirective("readersOnly")) }
+
+// weighs is what a large field costs against the caller's budget.
+func weighs(cost int) schema.Annotation {
+	return entgql.Directives(entgql.NewDirective("cost", &ast.Argument{
+		Name: "weight", Value: &ast.Value{Raw: strconv.Itoa(cost), Kind: ast.IntValue},
+	}))
+}
 
 // ref is a uuid column published as an ID under the contract's name.
 func ref(column, name, comment string) *fieldUUID {

@@ -28,7 +28,7 @@ func (SearchResult) Fields() []ent.Field {
 		field.String("query").SchemaType(textType()).Immutable().Annotations(guarded()).Comment("What was searched for; shown to the searcher only."),
 		field.Other("query_embedding", pgvector.Vector{}).SchemaType(map[string]string{dialect.Postgres: "vector(1536)"}).Optional().Immutable().Annotations(hidden()).Comment("[]float32, len 1536, of the query."),
 		ref("chunk_id", "chunkId", "The passage found; null once it is gone.").opt(),
-		field.Float("relevance_score").Immutable().Annotations(entgql.OrderField("RELEVANCE_SCORE")).Comment("Relevance, 0..1."),
+		field.Float("relevance_score").Immutable().Annotations(entgql.OrderField("RELEVANCE_SCORE")).Comment("Place value within its search, 0..1, as SearchHit.score; not to be compared between searches."),
 		field.Int("rank").Immutable().Annotations(entgql.OrderField("RANK")).Comment("Place in the list, from 1."),
 		ref("user_id", "userId", "Who searched.").fixed(),
 		ref("session_id", "sessionId", "The conversation it was searched in.").opt(),

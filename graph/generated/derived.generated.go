@@ -253,4 +253,40 @@ func (ec *executionContext) marshalNApprovalState2cdsaᚗdevᚋcdsaᚋinternal�
 	return v
 }
 
+func (ec *executionContext) unmarshalOApprovalState2ᚕcdsaᚗdevᚋcdsaᚋinternalᚋenumᚐApprovalStateᚄ(ctx context.Context, v any) ([]enum.ApprovalState, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]enum.ApprovalState, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNApprovalState2cdsaᚗdevᚋcdsaᚋinternalᚋenumᚐApprovalState(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalOApprovalState2ᚕcdsaᚗdevᚋcdsaᚋinternalᚋenumᚐApprovalStateᚄ(ctx context.Context, sel ast.SelectionSet, v []enum.ApprovalState) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNApprovalState2cdsaᚗdevᚋcdsaᚋinternalᚋenumᚐApprovalState(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 // endregion ***************************** type.gotpl *****************************

@@ -61,6 +61,8 @@ type SessionResolver interface {
 }
 type ToolApprovalResolver interface {
 	Decisions(ctx context.Context, obj *ent.ToolApproval) ([]*model.ApprovalDecision, error)
+
+	ViewerCanDecide(ctx context.Context, obj *ent.ToolApproval) (bool, error)
 }
 type ToolExecutionResolver interface {
 	ApprovalID(ctx context.Context, obj *ent.ToolExecution) (*uuid.UUID, error)
@@ -11996,6 +11998,29 @@ func (ec *executionContext) _ToolApproval_isExpired(ctx context.Context, field g
 }
 func (ec *executionContext) fieldContext_ToolApproval_isExpired(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("ToolApproval", field, true, false, "Boolean")
+}
+
+func (ec *executionContext) _ToolApproval_viewerCanDecide(ctx context.Context, field graphql.CollectedField, obj *ent.ToolApproval) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ToolApproval_viewerCanDecide(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ToolApproval().ViewerCanDecide(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ToolApproval_viewerCanDecide(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ToolApproval", field, true, true, "Boolean")
 }
 
 func (ec *executionContext) _ToolApprovalConnection_edges(ctx context.Context, field graphql.CollectedField, obj *ent.ToolApprovalConnection) (ret graphql.Marshaler) {
@@ -31832,6 +31857,12 @@ func (ec *executionContext) _ToolApproval(ctx context.Context, sel ast.Selection
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "viewerCanDecide":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ToolApproval_viewerCanDecide(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}

@@ -36,7 +36,7 @@ type QueryResolver interface {
 	ChatSessions(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ChatSessionOrder, where *ent.ChatSessionWhereInput) (*ent.ChatSessionConnection, error)
 	Tools(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolOrder, where *ent.ToolWhereInput) (*ent.ToolConnection, error)
 	ToolExecutions(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolExecutionOrder, where *ent.ToolExecutionWhereInput) (*ent.ToolExecutionConnection, error)
-	ToolApprovals(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput) (*ent.ToolApprovalConnection, error)
+	ToolApprovals(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput, state []enum.ApprovalState) (*ent.ToolApprovalConnection, error)
 	AuditLogs(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.AuditLogOrder, where *ent.AuditLogWhereInput) (*ent.AuditLogConnection, error)
 	ViewerActivity(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.AuditLogOrder, where *ent.AuditLogWhereInput) (*ent.AuditLogConnection, error)
 	Documents(ctx context.Context, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.DocumentOrder, where *ent.DocumentWhereInput) (*ent.DocumentConnection, error)
@@ -613,6 +613,14 @@ func (ec *executionContext) field_Query_toolApprovals_args(ctx context.Context, 
 		return nil, err
 	}
 	args["where"] = arg5
+	arg6, err := graphql.ProcessArgField(ctx, rawArgs, "state",
+		func(ctx context.Context, v any) ([]enum.ApprovalState, error) {
+			return ec.unmarshalOApprovalState2ᚕcdsaᚗdevᚋcdsaᚋinternalᚋenumᚐApprovalStateᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["state"] = arg6
 	return args, nil
 }
 
@@ -1785,7 +1793,7 @@ func (ec *executionContext) _Query_toolApprovals(ctx context.Context, field grap
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().ToolApprovals(ctx, fc.Args["after"].(*entgql.Cursor[uuid.UUID]), fc.Args["first"].(*int), fc.Args["before"].(*entgql.Cursor[uuid.UUID]), fc.Args["last"].(*int), fc.Args["orderBy"].(*ent.ToolApprovalOrder), fc.Args["where"].(*ent.ToolApprovalWhereInput))
+			return ec.Resolvers.Query().ToolApprovals(ctx, fc.Args["after"].(*entgql.Cursor[uuid.UUID]), fc.Args["first"].(*int), fc.Args["before"].(*entgql.Cursor[uuid.UUID]), fc.Args["last"].(*int), fc.Args["orderBy"].(*ent.ToolApprovalOrder), fc.Args["where"].(*ent.ToolApprovalWhereInput), fc.Args["state"].([]enum.ApprovalState))
 		},
 		func(ctx context.Context, next graphql.Resolver) graphql.Resolver {
 			directive0 := next

@@ -10,6 +10,7 @@ import (
 
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/graph/model"
+	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/event/eventcursor"
 	"entgo.io/contrib/entgql"
 	"github.com/99designs/gqlgen/graphql"
@@ -504,7 +505,7 @@ type ComplexityRoot struct {
 		ServerInfo      func(childComplexity int) int
 		Sessions        func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.SessionOrder, where *ent.SessionWhereInput) int
 		SimulateAccess  func(childComplexity int, userID uuid.UUID, nodeID uuid.UUID) int
-		ToolApprovals   func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput) int
+		ToolApprovals   func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolApprovalOrder, where *ent.ToolApprovalWhereInput, state []enum.ApprovalState) int
 		ToolExecutions  func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolExecutionOrder, where *ent.ToolExecutionWhereInput) int
 		Tools           func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.ToolOrder, where *ent.ToolWhereInput) int
 		Users           func(childComplexity int, after *entgql.Cursor[uuid.UUID], first *int, before *entgql.Cursor[uuid.UUID], last *int, orderBy *ent.UserOrder, where *ent.UserWhereInput) int
@@ -825,6 +826,7 @@ type ComplexityRoot struct {
 		UseBy                    func(childComplexity int) int
 		User                     func(childComplexity int) int
 		UserID                   func(childComplexity int) int
+		ViewerCanDecide          func(childComplexity int) int
 		WithdrawnAt              func(childComplexity int) int
 	}
 
@@ -3309,7 +3311,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Query.ToolApprovals(childComplexity, args["after"].(*entgql.Cursor[uuid.UUID]), args["first"].(*int), args["before"].(*entgql.Cursor[uuid.UUID]), args["last"].(*int), args["orderBy"].(*ent.ToolApprovalOrder), args["where"].(*ent.ToolApprovalWhereInput)), true
+		return e.ComplexityRoot.Query.ToolApprovals(childComplexity, args["after"].(*entgql.Cursor[uuid.UUID]), args["first"].(*int), args["before"].(*entgql.Cursor[uuid.UUID]), args["last"].(*int), args["orderBy"].(*ent.ToolApprovalOrder), args["where"].(*ent.ToolApprovalWhereInput), args["state"].([]enum.ApprovalState)), true
 	case "Query.toolExecutions":
 		if e.ComplexityRoot.Query.ToolExecutions == nil {
 			break
@@ -4795,6 +4797,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ToolApproval.UserID(childComplexity), true
+	case "ToolApproval.viewerCanDecide":
+		if e.ComplexityRoot.ToolApproval.ViewerCanDecide == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ToolApproval.ViewerCanDecide(childComplexity), true
 	case "ToolApproval.withdrawnAt":
 		if e.ComplexityRoot.ToolApproval.WithdrawnAt == nil {
 			break
@@ -5848,6 +5856,8 @@ extend type ToolApproval {
   isPending: Boolean!
   "Whether it was not decided in time."
   isExpired: Boolean!
+  "Whether the caller could decide on it now; approving an elevated request still takes a fresh second factor."
+  viewerCanDecide: Boolean!
 }
 
 "Where an approval request stands."
@@ -5943,7 +5953,11 @@ type SearchHit {
   chunk: DocumentChunk!
   "The document of the passage."
   document: Document!
-  "Relevance, 0..1."
+  """
+  Place value within this search, 0..1, falling along the hits; not to be compared between searches. SEMANTIC: cosine similarity of
+  the meanings. KEYWORD: how often and how close the words stand. HYBRID: of the places in the two rankings, 1 for the first in both, so
+  that the best of unrelated passages has a high one too.
+  """
   score: Float!
   "Place in the list, from 1."
   rank: Int!
@@ -6713,7 +6727,7 @@ type ChatMessage implements Node {
   """
   parentId: ID
   """
-  Who wrote the message.
+  Who wrote the message. A TOOL message comes after the reply that its result went into: the last word is the last message where roleIn is [USER, ASSISTANT].
   """
   role: MessageRole!
   """
@@ -6721,7 +6735,7 @@ type ChatMessage implements Node {
   """
   status: MessageStatus!
   """
-  The text; empty while an answer has none yet.
+  The text; of a TOOL message, what the model was given of the result, as JSON. Empty while an answer has none yet.
   """
   content: String!
   """
@@ -7030,7 +7044,7 @@ type ChatSession implements Node {
   """
   isActive: Boolean!
   """
-  When the last message was added; null before the first.
+  When the last message was added; null before the first. The order LAST_MESSAGE_AT takes the time of creation for it as long as there is none.
   """
   lastMessageAt: Time
   """
@@ -7664,7 +7678,7 @@ type Document implements Node {
   """
   Extracted text; citation offsets count its Unicode code points. Null until it is extracted.
   """
-  content: String @readersOnly
+  content: String @readersOnly @cost(weight: 200)
   """
   SHA-256 (hex) of the bytes, unique for an owner.
   """
@@ -7795,7 +7809,7 @@ type DocumentChunk implements Node {
   """
   The passage, exactly as in the document's text.
   """
-  content: String!
+  content: String! @cost(weight: 10)
   """
   Tokens of the passage, estimated.
   """
@@ -9118,7 +9132,7 @@ type SearchResult implements Node {
   """
   chunkId: ID
   """
-  Relevance, 0..1.
+  Place value within its search, 0..1, as SearchHit.score; not to be compared between searches.
   """
   relevanceScore: Float!
   """
@@ -13246,9 +13260,16 @@ type Mutation {
   "Takes one's own request back. Audited as APPROVAL_WITHDRAWN."
   withdrawToolApproval("The request." id: ID!): ToolApproval! @authenticated
 
-  "Stores a file and indexes it. Audited as DOCUMENT_UPLOADED."
+  """
+  Stores a file and indexes it. If the caller has a document of the very same bytes, that one comes back as it is: the input's title,
+  tags, visibility and the rest are not applied to it, and only if its processing had failed does that begin again, by the new
+  name's format. Delete it first to describe it anew. Audited as DOCUMENT_UPLOADED.
+  """
   uploadDocument(input: UploadDocumentInput!): Document! @hasPermission(resource: "documents", action: "write")
-  "Stores a text and indexes it. Audited as DOCUMENT_UPLOADED."
+  """
+  Stores a text and indexes it. If the caller has a document of the very same bytes, that one comes back as it is, as with
+  uploadDocument. Audited as DOCUMENT_UPLOADED.
+  """
   createDocument(input: CreateDocumentInput!): Document! @hasPermission(resource: "documents", action: "write")
   "Deletes a document and its passages. Audited as DOCUMENT_DELETED."
   deleteDocument("The document." id: ID!): ID! @hasPermission(resource: "documents", action: "write")
@@ -13443,7 +13464,7 @@ type Query {
   "Any object by id; null when it is absent or hidden."
   node("Id of any object." id: ID!): Node @authenticated
   "At most 100 objects by id; null where absent or hidden."
-  nodes("Ids of any objects." ids: [ID!]!): [Node]! @authenticated
+  nodes("Ids of any objects." ids: [ID!]!): [Node]! @authenticated @cost(weight: 1, multipliers: ["ids"])
   "Who is signed in; null when anonymous."
   viewer: User @public
   "Whether the caller holds a permission."
@@ -13466,8 +13487,8 @@ type Query {
   tools(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolOrder, where: ToolWhereInput): ToolConnection! @hasPermission(resource: "tools", action: "read")
   "Tool calls the caller may see."
   toolExecutions(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolExecutionOrder, where: ToolExecutionWhereInput): ToolExecutionConnection! @hasPermission(resource: "tools", action: "read")
-  "Approval requests the caller may see."
-  toolApprovals(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolApprovalOrder, where: ToolApprovalWhereInput): ToolApprovalConnection! @hasPermission(resource: "approvals", action: "read")
+  "Approval requests the caller may see; with state, those in one of these states at this moment."
+  toolApprovals(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: ToolApprovalOrder, where: ToolApprovalWhereInput, "Only requests in one of these states; all without." state: [ApprovalState!]): ToolApprovalConnection! @hasPermission(resource: "approvals", action: "read")
   "The audit log."
   auditLogs(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: AuditLogOrder, where: AuditLogWhereInput): AuditLogConnection! @hasPermission(resource: "audit", action: "read")
   "The audit log's entries of the caller's own acts; an API token needs audit:read."
@@ -13479,7 +13500,7 @@ type Query {
   "Embedding models."
   embeddingModels(after: Cursor, first: Int, before: Cursor, last: Int, orderBy: EmbeddingModelOrder, where: EmbeddingModelWhereInput): EmbeddingModelConnection! @hasPermission(resource: "models", action: "read")
   "Passages of the documents the caller may read, best first. Each hit is recorded as a SearchResult."
-  searchDocuments(input: SearchDocumentsInput!): SearchPayload! @hasPermission(resource: "search", action: "execute")
+  searchDocuments(input: SearchDocumentsInput!): SearchPayload! @hasPermission(resource: "search", action: "execute") @cost(weight: 1, multipliers: ["input.limit"])
 }
 
 "What the server is and offers."
@@ -15016,6 +15037,8 @@ func (ec *executionContext) childFields_ToolApproval(ctx context.Context, field 
 		return ec.fieldContext_ToolApproval_isPending(ctx, field)
 	case "isExpired":
 		return ec.fieldContext_ToolApproval_isExpired(ctx, field)
+	case "viewerCanDecide":
+		return ec.fieldContext_ToolApproval_viewerCanDecide(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ToolApproval", field.Name)
 }

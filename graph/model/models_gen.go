@@ -476,7 +476,9 @@ type SearchHit struct {
 	Chunk *ent.DocumentChunk `json:"chunk"`
 	// The document of the passage.
 	Document *ent.Document `json:"document"`
-	// Relevance, 0..1.
+	// Place value within this search, 0..1, falling along the hits; not to be compared between searches. SEMANTIC: cosine similarity of
+	// the meanings. KEYWORD: how often and how close the words stand. HYBRID: of the places in the two rankings, 1 for the first in both, so
+	// that the best of unrelated passages has a high one too.
 	Score float64 `json:"score"`
 	// Place in the list, from 1.
 	Rank int `json:"rank"`

@@ -116,6 +116,9 @@ func (s *Service) insertAPIToken(ctx context.Context, tx *uow.Tx, p *authz.Princ
 	if err != nil {
 		return fmt.Errorf("read the caller: %w", err)
 	}
+	if err := present.Pending(); err != nil {
+		return err
+	}
 	for _, name := range in.Permissions {
 		if !present.Holds(name) {
 			return errs.New(errs.Forbidden, "A token cannot have the permission %s: none of your roles allows it.", name)

@@ -246,12 +246,14 @@ func TestAPIToken_MayNot(t *testing.T) {
 	}
 	_, err = r.RevokeSession(testkit.As(reader), r.admin.SessionID)
 	requireCode(t, errs.Forbidden, err)
-	require.Equal(t, 2, r.audited(t, "PERMISSION_DENIED", `user_id = $1`, s.User.ID))
+	require.Equal(t, 4, r.audited(t, "PERMISSION_DENIED", `user_id = $1`, s.User.ID), "looking for what it does not see, too")
 	require.Equal(t, 3, r.audited(t, "PERMISSION_DENIED", `user_id = $1`, r.admin.UserID))
 	require.True(t, r.stands(t, s) && r.stands(t, other))
 
 	_, manager := r.apiToken(t, account.Signed{Principal: r.admin}, "users:read", "users:write")
 	_, err = r.RevokeSession(testkit.As(manager), other.Session.ID)
+	requireCode(t, errs.Forbidden, err) // she may do more than the token
+	_, err = r.RevokeSession(testkit.As(manager), r.user(t, "nobody").Session.ID)
 	require.NoError(t, err, "a program of an administrator, scoped to it")
 }
 

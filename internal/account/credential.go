@@ -222,15 +222,17 @@ func (s *Service) resettable(ctx context.Context, tx *uow.Tx, id uuid.UUID, netw
 }
 
 // ResetPassword sets a new password with the token of a mailed link, once, and ends every session and API token of the
-// account. Its second factor stays. The address counts as verified: whoever has the token reads its mail. Anyone may
+// account. The address counts as verified: whoever has the token reads its mail. The second factor stays, unless no
+// address of the account was ever verified: then it may be that of somebody who registered another's address. Anyone may
 // call it. EXPIRED, the same for a token that is unknown, made up, used or expired and for an account that may not
-// sign in; BAD_USER_INPUT for a weak password, which leaves the token good. Audited as PASSWORD_RESET_COMPLETED.
+// sign in; BAD_USER_INPUT for a weak password, which leaves the token good. Audited as PASSWORD_RESET_COMPLETED, and as MFA_REMOVED
+// where that happens.
 func (s *Service) ResetPassword(ctx context.Context, token, fresh string) error {
 	ctx = anonymous(ctx)
-	id, ok := s.parseMailed(resetToken, token)
-	if !ok {
-		return badMailed()
-	}
+	return s.withLink(ctx, resetToken, token, func(id uuid.UUID) error { return s.resetPassword(ctx, id, fresh) })
+}
+
+func (s *Service) resetPassword(ctx context.Context, id uuid.UUID, fresh string) error {
 	who, err := s.addressee(ctx, s.cfg.Pool, resetToken, id)
 	if err != nil {
 		return err
@@ -240,6 +242,9 @@ func (s *Service) ResetPassword(ctx context.Context, token, fresh string) error 
 		return err
 	}
 	return s.redeemMailed(ctx, resetToken, id, who, func(ctx context.Context, tx *uow.Tx) error {
+		if err := s.dropUnproven(ctx, tx, who); err != nil {
+			return err
+		}
 		ended, err := s.setPassword(ctx, tx, who.id, hash, "password reset")
 		if err != nil {
 			return err
@@ -248,11 +253,38 @@ func (s *Service) ResetPassword(ctx context.Context, token, fresh string) error 
 			Action: enum.AuditActionPasswordResetCompleted, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
 			Details: map[string]any{"ended": ended},
 		})
-		if err := s.passed(ctx, tx, who.username, who.id); err != nil { // what was guessed at is no more
+		if err := s.passed(ctx, tx, person{id: who.id, username: who.username, email: who.email}); err != nil { // what was guessed at is no more
 			return err
 		}
 		return s.setVerified(ctx, tx, who.id)
 	})
+}
+
+// dropUnproven removes a second factor from an account none of whose addresses was ever verified. Callers hold the lock
+// on the user.
+func (s *Service) dropUnproven(ctx context.Context, tx *uow.Tx, who addressee) error {
+	var begun, factor bool
+	err := tx.PG.QueryRow(ctx, `SELECT totp_secret IS NOT NULL, totp_enabled_at IS NOT NULL FROM users u WHERE id = $1 AND NOT is_verified
+		AND NOT EXISTS (SELECT FROM formerly_verified f WHERE f.user_id = u.id)`, who.id).Scan(&begun, &factor)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read whether an address was ever verified: %w", err)
+	}
+	if !begun && !factor {
+		return nil
+	}
+	if err := dropFactor(ctx, tx, who.id); err != nil {
+		return err
+	}
+	if factor {
+		tx.Audit(audit.Entry{
+			Action: enum.AuditActionMfaRemoved, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
+			Details: map[string]any{"reason": "unverified"},
+		})
+	}
+	return nil
 }
 
 // redeemMailed spends a token under the lock on its account, looks again whether it stands, and does the rest.
@@ -368,21 +400,21 @@ func (s *Service) RequestEmailVerification(ctx context.Context) error {
 	})
 }
 
-// VerifyEmail notes that an address is its account's, with the token that was mailed there, once. Anyone may call it.
+// VerifyEmail notes that an address is its account's, with the token that was mailed there, once. Anyone may call it: a
+// link is often opened where nobody is signed in. It does not show that whoever opens it made the account, so linking to
+// a provider drops what was there before.
 // EXPIRED, the same for a token that is unknown, made up, used or expired, and when the account has another address
 // now or may not sign in. Audited as EMAIL_VERIFIED.
 func (s *Service) VerifyEmail(ctx context.Context, token string) error {
 	ctx = anonymous(ctx)
-	id, ok := s.parseMailed(verifyToken, token)
-	if !ok {
-		return badMailed()
-	}
-	who, err := s.addressee(ctx, s.cfg.Pool, verifyToken, id)
-	if err != nil {
-		return err
-	}
-	return s.redeemMailed(ctx, verifyToken, id, who, func(ctx context.Context, tx *uow.Tx) error {
-		tx.Audit(audit.Entry{Action: enum.AuditActionEmailVerified, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username})
-		return s.setVerified(ctx, tx, who.id)
+	return s.withLink(ctx, verifyToken, token, func(id uuid.UUID) error {
+		who, err := s.addressee(ctx, s.cfg.Pool, verifyToken, id)
+		if err != nil {
+			return err
+		}
+		return s.redeemMailed(ctx, verifyToken, id, who, func(ctx context.Context, tx *uow.Tx) error {
+			tx.Audit(audit.Entry{Action: enum.AuditActionEmailVerified, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username})
+			return s.setVerified(ctx, tx, who.id)
+		})
 	})
 }

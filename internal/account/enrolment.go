@@ -59,7 +59,8 @@ func (s *Service) EnrollTOTP(ctx context.Context, password string) (Enrollment, 
 }
 
 // ConfirmTOTP completes the caller's enrolment with a first code and gives the recovery codes, which are shown once. It
-// counts as a fresh second factor of this login session. UNAUTHENTICATED; FORBIDDEN for an API token; BAD_USER_INPUT for
+// counts as a fresh second factor of this login session, and ends the caller's other ones, which gave none; API tokens
+// stay. UNAUTHENTICATED; FORBIDDEN for an API token; BAD_USER_INPUT for
 // a wrong code; RATE_LIMITED; FAILED_PRECONDITION when no enrolment was begun or it is complete; CONFLICT when another
 // was begun meanwhile. Audited as MFA_ENROLLED or MFA_CHALLENGE_FAILED.
 func (s *Service) ConfirmTOTP(ctx context.Context, code string) ([]string, error) {
@@ -67,26 +68,9 @@ func (s *Service) ConfirmTOTP(ctx context.Context, code string) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.mayGuess(ctx, p)
+	pr, err := s.proveFirst(ctx, p, code)
 	if err != nil {
 		return nil, err
-	}
-	defer done()
-	f, err := s.loadFactor(ctx, p.UserID)
-	switch {
-	case err != nil:
-		return nil, err
-	case f.enabled:
-		return nil, enrolledAlready()
-	case f.sealed == nil:
-		return nil, errs.InState(errs.FailedPrecondition, "NOT_ENROLLED", "No enrolment was begun. Call enrollTotp first.")
-	}
-	pr, err := s.verifyTOTP(p.UserID, f, code)
-	if err != nil {
-		return nil, err
-	}
-	if !pr.given() {
-		return nil, s.challengeFailed(ctx, p, "confirmTotp")
 	}
 	codes, stored, err := s.cfg.Hasher.NewRecoveryCodes(ctx)
 	if err != nil {
@@ -99,7 +83,32 @@ func (s *Service) ConfirmTOTP(ctx context.Context, code string) ([]string, error
 	return codes, nil
 }
 
-// enrol turns a begun enrolment into a second factor, once.
+// proveFirst judges the first code of a begun enrolment. The turn ends with it: nobody waits while recovery codes are
+// hashed.
+func (s *Service) proveFirst(ctx context.Context, p *authz.Principal, code string) (proof, error) {
+	done, err := s.mayGuess(ctx, p)
+	if err != nil {
+		return proof{}, err
+	}
+	defer done()
+	f, err := s.loadFactor(ctx, p.UserID)
+	switch {
+	case err != nil:
+		return proof{}, err
+	case f.enabled:
+		return proof{}, enrolledAlready()
+	case f.sealed == nil:
+		return proof{}, errs.InState(errs.FailedPrecondition, "NOT_ENROLLED", "No enrolment was begun. Call enrollTotp first.")
+	}
+	pr, err := s.verifyTOTP(p.UserID, f, code)
+	if err == nil && !pr.given() {
+		err = s.challengeFailed(ctx, p, "confirmTotp")
+	}
+	return pr, err
+}
+
+// enrol turns a begun enrolment into a second factor, once. Sessions that were opened by the password alone end: one of
+// them may be a thief's, who must not have what the owner's second factor opens.
 func (s *Service) enrol(ctx context.Context, tx *uow.Tx, p *authz.Principal, pr proof, stored []string) error {
 	u, family, err := lockOwn(ctx, tx, p)
 	if err != nil {
@@ -119,7 +128,11 @@ func (s *Service) enrol(ctx context.Context, tx *uow.Tx, p *authz.Principal, pr 
 	if err := s.freshen(ctx, tx, family); err != nil {
 		return err
 	}
-	tx.Audit(audit.Entry{Action: enum.AuditActionMfaEnrolled, Resource: "User", ResourceID: u.id, SessionID: p.SessionID})
+	ended, err := s.end(ctx, tx, "second factor enrolled", `user_id = $1 AND family_id <> $2 AND kind = 'INTERACTIVE'`, u.id, family)
+	if err != nil {
+		return err
+	}
+	tx.Audit(audit.Entry{Action: enum.AuditActionMfaEnrolled, Resource: "User", ResourceID: u.id, SessionID: p.SessionID, Details: map[string]any{"ended": ended}})
 	held, err := s.holdsMFARole(ctx, tx, u.id)
 	if err != nil || !held {
 		return err
@@ -147,19 +160,27 @@ func (s *Service) DisableTOTP(ctx context.Context, password, code string) error 
 		if held { // rolled back, so the code can be used for something else
 			return errs.InState(errs.FailedPrecondition, "REQUIRED", "A role of yours demands a second factor, so it stays.")
 		}
-		if _, err := tx.PG.Exec(ctx, `UPDATE users SET totp_secret = NULL, totp_enabled_at = NULL, totp_last_step = 0, recovery_codes = NULL WHERE id = $1`, u.id); err != nil {
-			return fmt.Errorf("remove a second factor: %w", err)
-		}
-		if _, err := tx.PG.Exec(ctx, `UPDATE sessions SET mfa_at = NULL WHERE user_id = $1 AND mfa_at IS NOT NULL`, u.id); err != nil {
-			return fmt.Errorf("forget when a second factor was given: %w", err)
+		if err := dropFactor(ctx, tx, u.id); err != nil {
+			return err
 		}
 		tx.Audit(audit.Entry{Action: enum.AuditActionMfaRemoved, Resource: "User", ResourceID: u.id, SessionID: p.SessionID})
 		return nil
 	})
 }
 
+// dropFactor removes a user's second factor, or what was begun of one, and forgets when it was given.
+func dropFactor(ctx context.Context, tx *uow.Tx, userID uuid.UUID) error {
+	if _, err := tx.PG.Exec(ctx, `UPDATE users SET totp_secret = NULL, totp_enabled_at = NULL, totp_last_step = 0, recovery_codes = NULL WHERE id = $1`, userID); err != nil {
+		return fmt.Errorf("remove a second factor: %w", err)
+	}
+	if _, err := tx.PG.Exec(ctx, `UPDATE sessions SET mfa_at = NULL WHERE user_id = $1 AND mfa_at IS NOT NULL`, userID); err != nil {
+		return fmt.Errorf("forget when a second factor was given: %w", err)
+	}
+	return nil
+}
+
 // StepUp takes a fresh code of the caller's second factor, or a recovery code, for this login session and all it is
-// refreshed into. UNAUTHENTICATED; FORBIDDEN for an API token; BAD_USER_INPUT for a wrong code; RATE_LIMITED;
+// refreshed into; it gives the session the rights of roles that demand one. UNAUTHENTICATED; FORBIDDEN for an API token; BAD_USER_INPUT for a wrong code; RATE_LIMITED;
 // FAILED_PRECONDITION without a second factor. Audited as STEP_UP_COMPLETED or MFA_CHALLENGE_FAILED.
 func (s *Service) StepUp(ctx context.Context, code string) error {
 	p, err := s.inPerson(ctx, "stepUp")
@@ -171,7 +192,11 @@ func (s *Service) StepUp(ctx context.Context, code string) error {
 			return err
 		}
 		tx.Audit(audit.Entry{Action: enum.AuditActionStepUpCompleted, Resource: "Session", ResourceID: p.SessionID, SessionID: p.SessionID})
-		return nil
+		held, err := s.holdsMFARole(ctx, tx, u.id)
+		if err != nil || !held {
+			return err
+		}
+		return s.revoked(ctx, tx, u.id) // the rights of the role may be this session's from now on
 	})
 }
 
@@ -210,7 +235,7 @@ func (s *Service) withCode(ctx context.Context, p *authz.Principal, code, at str
 			if err := do(ctx, tx, u, family); err != nil {
 				return err
 			}
-			return s.passed(ctx, tx, p.Username, u.id)
+			return s.passed(ctx, tx, u)
 		})
 		if err != nil {
 			return err

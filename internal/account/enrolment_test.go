@@ -4,12 +4,18 @@ package account_test
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/account"
+	"cdsa.dev/cdsa/internal/auth"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/testkit"
@@ -176,4 +182,114 @@ func TestMFARoles(t *testing.T) {
 	p, err = r.LoadPrincipal(context.Background(), bob.Session.ID)
 	require.NoError(t, err)
 	require.False(t, p.MustEnrol)
+}
+
+// A session that was opened by the password alone does not live on into an account with a second factor: it may be a
+// thief's. Programs go on.
+func TestConfirmTOTP_EndsOtherSessions(t *testing.T) {
+	r := newRig(t)
+	alice, bob := r.user(t, "alice", "analyst"), r.user(t, "bob", "analyst")
+	thief := r.login(t, "alice")
+	stolen := r.refresh(t, laptop, thief.RefreshToken)
+	_, program, err := r.CreateAPIToken(as(alice), account.CreateAPITokenInput{Name: "backup", Permissions: []string{"documents:read"}, ExpiresAt: r.config.Now().Add(time.Hour), Password: password})
+	require.NoError(t, err)
+	early := r.refresh(t, laptop, alice.RefreshToken)
+	r.enrol(t, alice)
+	require.False(t, r.stands(t, thief) || r.stands(t, stolen))
+	require.True(t, r.wasRevoked(stolen.Session.ID), "open sockets hear of it")
+	r.refuseRefresh(t, laptop, stolen.RefreshToken)
+	require.True(t, r.stands(t, alice), "the session that enrolled")
+	require.True(t, r.stands(t, early), "and what it was refreshed into")
+	_, err = r.LoadPrincipal(context.Background(), program.ID)
+	require.NoError(t, err)
+	require.True(t, r.stands(t, bob))
+	require.Equal(t, 1, r.audited(t, "MFA_ENROLLED", `user_id = $1 AND details->>'ended' = '1'`, alice.User.ID))
+}
+
+// The rights of a role that demands a second factor are those of sessions that gave one, whatever the account has.
+func TestMFARoles_Session(t *testing.T) {
+	r := newRig(t)
+	r.config.Settings.MFARoles = []string{"auditor"}
+	var err error
+	r.Service, err = account.New(r.config)
+	require.NoError(t, err)
+	alice := r.user(t, "alice", "auditor")
+	x := r.enrol(t, alice)
+	r.sql(t, `UPDATE users SET is_superuser = TRUE WHERE id = $1`, alice.User.ID)
+	alice.Principal, err = r.LoadPrincipal(context.Background(), alice.Session.ID)
+	require.NoError(t, err)
+	require.True(t, alice.Principal.Holds("audit:read"))
+	_, program, err := r.CreateAPIToken(as(alice), account.CreateAPITokenInput{Name: "export", Permissions: []string{"audit:read"}, ExpiresAt: r.config.Now().Add(time.Hour), Password: password})
+	require.NoError(t, err)
+
+	without := func() *authz.Principal { // as a provider's sign-in leaves it, or one from before the role was given
+		t.Helper()
+		r.sql(t, `UPDATE sessions SET mfa_at = NULL WHERE id = $1`, alice.Session.ID)
+		p, err := r.LoadPrincipal(context.Background(), alice.Session.ID)
+		require.NoError(t, err)
+		return p
+	}
+	p := without()
+	require.True(t, p.MustStepUp)
+	require.False(t, p.MustEnrol)
+	require.False(t, p.Superuser)
+	require.Empty(t, p.Permissions())
+	require.False(t, p.SameRights(alice.Principal), "open sockets are judged anew")
+	_, err = authz.Require(authz.With(laptop, p), "audit", "read")
+	require.Contains(t, failure(t, errs.StepUpRequired, err).Message, "stepUp")
+	_, _, err = r.CreateAPIToken(authz.With(laptop, p), account.CreateAPITokenInput{Name: "mine", Permissions: []string{"audit:read"}, ExpiresAt: r.config.Now().Add(time.Hour), Password: password})
+	requireCode(t, errs.StepUpRequired, err)
+	all, err := r.Standing(context.Background(), []uuid.UUID{alice.Session.ID, program.ID})
+	require.NoError(t, err)
+	require.Empty(t, all[alice.Session.ID].Permissions())
+	require.Equal(t, []string{"audit:read"}, all[program.ID].Permissions(), "a program goes on: a session with rights made it")
+
+	r.mu.Lock()
+	clear(r.revoked)
+	r.mu.Unlock()
+	require.NoError(t, r.StepUp(authz.With(laptop, p), r.code(t, x)))
+	require.True(t, r.wasRevoked(alice.User.ID), "the principal without rights is forgotten")
+	p, err = r.LoadPrincipal(context.Background(), alice.Session.ID)
+	require.NoError(t, err)
+	require.False(t, p.MustStepUp)
+	require.True(t, p.Superuser)
+	require.True(t, p.Holds("audit:read"))
+
+	bob := r.enrol(t, r.user(t, "bob", "analyst"))
+	r.sql(t, `UPDATE sessions SET mfa_at = NULL WHERE id = $1`, bob.Session.ID)
+	p, err = r.LoadPrincipal(context.Background(), bob.Session.ID)
+	require.NoError(t, err)
+	require.False(t, p.MustStepUp, "no role of his demands it")
+	require.NotEmpty(t, p.Permissions())
+}
+
+// Whoever waits for a turn at the account does not wait for recovery codes to be hashed.
+func TestConfirmTOTP_TurnEnds(t *testing.T) {
+	r := newRig(t)
+	alice := r.user(t, "alice")
+	e, err := r.EnrollTOTP(as(alice), password)
+	require.NoError(t, err)
+	r.config.Hasher, err = auth.NewHasher(auth.HasherConfig{Iterations: 64, MemoryKiB: 16 * 1024, Concurrent: 1})
+	require.NoError(t, err)
+	judged := &statements{}
+	conf := r.DB.Pool.Config()
+	conf.ConnConfig.Tracer = judged
+	r.config.Pool, err = pgxpool.NewWithConfig(context.Background(), conf)
+	require.NoError(t, err)
+	t.Cleanup(r.config.Pool.Close)
+	slow, err := account.New(r.config)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(as(alice))
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = slow.ConfirmTOTP(ctx, r.code(t, enrolled{secret: e.Secret})) })
+	defer wg.Wait()
+	defer cancel()
+	require.Eventually(t, func() bool {
+		judged.mu.Lock()
+		defer judged.mu.Unlock()
+		return slices.ContainsFunc(judged.list, func(s string) bool { return strings.Contains(s, "totp_secret") })
+	}, 10*time.Second, time.Millisecond, "it has its turn")
+	limited, stop := context.WithTimeout(as(alice), 2*time.Second)
+	defer stop()
+	requireCode(t, errs.FailedPrecondition, slow.StepUp(limited, "000000"))
 }

@@ -41,7 +41,7 @@ const exchangeTries = 4
 var errMoved = errors.New("the account changed while it was judged")
 
 // ExchangeOIDCCode opens a session for whoever signed in at a provider: for the account of that identity, for the one
-// it can be linked to (docs/adr/0007), or for a new one where the provider may make accounts. Roles that the provider
+// it can be linked to (docs/adr/0007), which loses what else opened it, or for a new one where the provider may make accounts. Roles that the provider
 // manages are made to match its claims. Anyone may call it. A local second factor is not asked for here; stepUp gives
 // it. UNAUTHENTICATED for a grant that is not good and for a person without an account; RATE_LIMITED for a network that
 // failed too often; BAD_USER_INPUT; UPSTREAM_UNAVAILABLE when the provider does not answer. Audited as LOGIN_SUCCEEDED
@@ -203,10 +203,11 @@ func (s *Service) unlinked(ctx context.Context, f federation) (federation, error
 		return f, nil
 	}
 	var (
-		id               uuid.UUID
-		verified, linked bool
+		id                    uuid.UUID
+		verified, linked, own bool
 	)
-	err := s.cfg.Pool.QueryRow(ctx, `SELECT id, is_verified, oidc_issuer IS NOT NULL FROM users WHERE email = $1`, f.email).Scan(&id, &verified, &linked)
+	err := s.cfg.Pool.QueryRow(ctx, `SELECT id, is_verified, oidc_issuer IS NOT NULL, oidc_issuer IS NOT DISTINCT FROM $2 AND oidc_subject IS NOT DISTINCT FROM $3 FROM users WHERE email = $1`,
+		f.email, f.id.Issuer, f.id.Subject).Scan(&id, &verified, &linked, &own)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s.stranger(ctx, f)
 	}
@@ -221,6 +222,8 @@ func (s *Service) unlinked(ctx context.Context, f federation) (federation, error
 		f.why = whyInactive
 	case !verified: // whoever registered it never showed that the address is theirs
 		f.why = whyUnverified
+	case own: // made or linked since it was looked for
+		return s.foresee(ctx, f)
 	case linked:
 		f.why = whyLinked
 	case f.who.secondFact: // the provider's word alone would go around it

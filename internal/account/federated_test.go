@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/account"
@@ -131,7 +132,7 @@ func TestService_ExchangeOIDCCode_Link(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, local.User.ID, s.User.ID)
 			require.Equal(t, 1, h.audited(t, "OIDC_LINKED", `resource_id = $1 AND user_id = $1 AND details->>'provider' = 'corp'`, local.User.ID))
-			require.Equal(t, local.User.ID, h.login(t, "ada").User.ID, "the password works on")
+			require.True(t, h.stands(t, s))
 			return
 		}
 		e := failure(t, errs.Unauthenticated, err)
@@ -187,6 +188,37 @@ func TestService_ExchangeOIDCCode_Link(t *testing.T) {
 	t.Run("NoTextAddress", func(t *testing.T) {
 		link(t, nil, with(ada(), "email", []string{"ada@example.org"}), "unverified_email")
 	})
+}
+
+// Whoever registered the address of somebody else, and had them press the mailed link, is out once they sign in with
+// their provider: nothing of what opened the account before does.
+func TestService_ExchangeOIDCCode_LinkEndsWhatWasThere(t *testing.T) {
+	h := newHouse(t, nil)
+	thief := h.verified(t, "ada", "analyst")
+	next := h.refresh(t, laptop, thief.RefreshToken)
+	e, err := h.EnrollTOTP(as(thief), password)
+	require.NoError(t, err)
+	_, program, err := h.CreateAPIToken(as(thief), account.CreateAPITokenInput{Name: "x", Permissions: []string{"documents:read"}, ExpiresAt: h.config.Now().Add(time.Hour), Password: password})
+	require.NoError(t, err)
+	s := h.enter(t, ada("boss"))
+	require.Equal(t, thief.User.ID, s.User.ID)
+	require.Equal(t, []string{"admin", "analyst"}, h.roles(t, s))
+	require.True(t, h.stands(t, s))
+	require.False(t, h.stands(t, thief) || h.stands(t, next))
+	_, err = h.LoadPrincipal(context.Background(), program.ID)
+	requireCode(t, errs.Unauthenticated, err)
+	for _, id := range []uuid.UUID{s.User.ID, next.Session.ID, program.ID} {
+		require.True(t, h.wasRevoked(id), "open sockets hear of it")
+	}
+	h.refuseRefresh(t, laptop, next.RefreshToken)
+	_, err = h.Login(laptop, account.LoginInput{Login: "ada", Password: password})
+	requireCode(t, errs.Unauthenticated, err)
+	_, err = h.ConfirmTOTP(as(thief), h.code(t, enrolled{secret: e.Secret}))
+	require.Error(t, err)
+	require.Equal(t, 1, h.Count(t, `SELECT count(*) FROM users WHERE id = $1 AND hashed_password = '' AND totp_secret IS NULL`, s.User.ID))
+	require.Equal(t, 1, h.audited(t, "OIDC_LINKED", `user_id = $1 AND (details->>'ended')::int = 2 AND details->>'password' = 'true'`, s.User.ID))
+	require.True(t, h.stands(t, h.enter(t, ada("boss"))))
+	require.True(t, h.stands(t, s), "the next sign-in ends nothing")
 }
 
 func TestService_ExchangeOIDCCode_Refused(t *testing.T) {

@@ -46,22 +46,32 @@ func (s *Service) settle(ctx context.Context, tx *uow.Tx, f federation) (person,
 		return person{}, errMoved
 	}
 	if f.link {
-		if err := linkTo(ctx, tx, u, f); err != nil {
+		if u, err = s.linkTo(ctx, tx, u, f); err != nil {
 			return person{}, err
 		}
 	}
 	return u, s.matchRoles(ctx, tx, u, f)
 }
 
-func linkTo(ctx context.Context, tx *uow.Tx, u person, f federation) error {
-	if _, err := tx.PG.Exec(ctx, `UPDATE users SET oidc_issuer = $2, oidc_subject = $3, updated_at = now() WHERE id = $1`, u.id, f.id.Issuer, f.id.Subject); err != nil {
-		return fmt.Errorf("link an account: %w", err)
+// linkTo gives the account to the identity alone. Whoever registered it may be somebody else, who had the owner of the
+// address press a mailed link: the password, what was begun of a second factor, every session and every API token end.
+func (s *Service) linkTo(ctx context.Context, tx *uow.Tx, u person, f federation) (person, error) {
+	ended, err := s.setPassword(ctx, tx, u.id, "", "linked to a provider")
+	if err != nil {
+		return u, err
+	}
+	if err := dropFactor(ctx, tx, u.id); err != nil {
+		return u, err
+	}
+	if _, err := tx.PG.Exec(ctx, `UPDATE users SET oidc_issuer = $2, oidc_subject = $3 WHERE id = $1`, u.id, f.id.Issuer, f.id.Subject); err != nil {
+		return u, fmt.Errorf("link an account: %w", err)
 	}
 	tx.Audit(audit.Entry{
 		Action: enum.AuditActionOidcLinked, Resource: "User", ResourceID: u.id, ActorID: u.id, ActorName: u.username,
-		Details: map[string]any{"provider": f.by.Name()},
+		Details: map[string]any{"provider": f.by.Name(), "ended": ended, "password": u.hash != ""},
 	})
-	return nil
+	u.hash = ""
+	return u, nil
 }
 
 // makeFederated makes an account without a password. Its address was verified by the provider.

@@ -222,6 +222,8 @@ func TestRegister_ByInvitation(t *testing.T) {
 	require.Equal(t, users, r.Count(t, `SELECT count(*) FROM users`))
 	require.Equal(t, keys, r.Count(t, `SELECT count(*) FROM subject_keys`))
 	require.Equal(t, 7, r.audited(t, "PERMISSION_DENIED", `details->>'operation' = 'register' AND user_id IS NULL`), "a genuine invitation that was not good")
+	require.NoError(t, r.Sweep(context.Background()))
+	require.Equal(t, 1, r.audited(t, "LOGIN_FAILED", `details = '{"reason": "unknown_token", "invite": 4}'`), "made-up ones together")
 
 	// A taken username leaves the invitation good.
 	_, err = r.Register(laptop, account.RegisterInput{Email: "good@example.org", Username: "taken", Password: freshPassword, Invitation: good})

@@ -117,8 +117,10 @@ func (s *Service) enter(ctx context.Context, e entry) (o opened, why string, err
 				return err
 			}
 		}
-		if err := s.passed(ctx, tx, e.login, now.id); err != nil {
-			return err
+		if e.login != "" { // a sign-in that was judged elsewhere says nothing about guesses at the password
+			if err := s.passed(ctx, tx, now); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.PG.Exec(ctx, `UPDATE users SET failed_login_count = 0, locked_until = NULL, hashed_password = coalesce(nullif($2, ''), hashed_password)
 			WHERE id = $1 AND (failed_login_count > 0 OR $2 <> '')`, e.who.id, e.fresh); err != nil {

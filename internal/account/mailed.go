@@ -13,7 +13,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/job"
 	"cdsa.dev/cdsa/internal/mail"
@@ -27,16 +29,17 @@ type mailedKind struct {
 	prefix string // of the token, for secret scanners
 	life   time.Duration
 	mail   mail.Kind
-	link   string // of the page, before the token: a fragment, which no server logs and no Referer carries
+	link   string           // of the page, before the token: a fragment, which no server logs and no Referer carries
+	does   enum.AuditAction // what a token that is refused was to do
 }
 
 var (
-	resetToken  = mailedKind{"RESET", "cdsa_rs_", 30 * time.Minute, mail.Reset, "/#reset="}
-	verifyToken = mailedKind{"VERIFY", "cdsa_ev_", 24 * time.Hour, mail.Verify, "/#verify="}
-	inviteToken = mailedKind{"INVITE", "cdsa_in_", 7 * 24 * time.Hour, mail.Invite, "/#invite="}
+	resetToken  = mailedKind{"RESET", "cdsa_rs_", 30 * time.Minute, mail.Reset, "/#reset=", enum.AuditActionPasswordResetCompleted}
+	verifyToken = mailedKind{"VERIFY", "cdsa_ev_", 24 * time.Hour, mail.Verify, "/#verify=", enum.AuditActionEmailVerified}
+	inviteToken = mailedKind{"INVITE", "cdsa_in_", 7 * 24 * time.Hour, mail.Invite, "/#invite=", ""}
 
 	// changeNotice has no token: it tells a former address that the account has another one.
-	changeNotice = mailedKind{"NOTICE", "", 24 * time.Hour, mail.Notice, "/"}
+	changeNotice = mailedKind{"NOTICE", "", 24 * time.Hour, mail.Notice, "/", ""}
 
 	mailedKinds = map[string]mailedKind{resetToken.name: resetToken, verifyToken.name: verifyToken, inviteToken.name: inviteToken}
 )
@@ -89,6 +92,44 @@ func (s *Service) parseMailed(k mailedKind, token string) (uuid.UUID, bool) {
 // is gone.
 func badMailed() error {
 	return errs.New(errs.Expired, "This link is not valid or was used already. Ask for a new one.")
+}
+
+// withLink does what a token is for. One that this server made and that does not stand is a failed attempt of its
+// account, and audited as such: somebody has an old mail of theirs.
+func (s *Service) withLink(ctx context.Context, k mailedKind, token string, do func(id uuid.UUID) error) error {
+	id, ok := s.parseMailed(k, token)
+	if !ok {
+		s.strays.add(ctx, strings.ToLower(k.name))
+		return badMailed()
+	}
+	err := do(id)
+	if !errs.Is(err, errs.Expired) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout) // leaving early does not hide the attempt
+	defer cancel()
+	var (
+		who addressee
+		why string
+	)
+	qerr := s.cfg.Pool.QueryRow(ctx, `SELECT u.id, u.username::text, CASE WHEN m.used_at IS NOT NULL THEN 'used' WHEN m.revoked_at IS NOT NULL THEN 'revoked'
+		WHEN m.expires_at <= $3 THEN 'expired' ELSE 'account' END FROM mailed_tokens m JOIN users u ON u.id = m.user_id WHERE m.id = $1 AND m.kind = $2`,
+		id, k.name, s.now()).Scan(&who.id, &who.username, &why)
+	if errors.Is(qerr, pgx.ErrNoRows) { // deleted since
+		s.strays.add(ctx, strings.ToLower(k.name))
+		return err
+	}
+	if qerr != nil {
+		return fmt.Errorf("read whose a link is: %w", qerr)
+	}
+	qerr = s.cfg.Audit.Record(ctx, audit.Entry{
+		Action: k.does, Resource: "User", ResourceID: who.id, ActorID: who.id, ActorName: who.username,
+		Failed: true, Error: string(errs.Expired), Details: map[string]any{"reason": why},
+	})
+	if qerr != nil {
+		return errors.Join(qerr, err)
+	}
+	return err
 }
 
 // mailed is a row to be made.

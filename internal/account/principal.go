@@ -20,14 +20,19 @@ import (
 const permissionsOf = `ARRAY(SELECT DISTINCT p.name FROM user_roles ur JOIN role_permissions rp ON rp.role_id = ur.role_id
 	JOIN permissions p ON p.id = rp.permission_id WHERE ur.user_id = u.id ORDER BY p.name)`
 
-// mustEnrol says of the user u whether a role of the names in $2 demands a second factor they do not have.
-const mustEnrol = `u.totp_enabled_at IS NULL AND EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id AND r.name = ANY($2))`
+// A role of the names in $2 demands a second factor of the user u: one who has none must enrol, and in a session s that
+// was opened without it one must step up. An API token, which can give none, was made by a session with rights.
+const (
+	demandsFactor = `EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id AND r.name = ANY($2))`
+	mustEnrol     = `u.totp_enabled_at IS NULL AND ` + demandsFactor
+	mustStepUp    = `u.totp_enabled_at IS NOT NULL AND s.mfa_at IS NULL AND s.kind = 'INTERACTIVE' AND ` + demandsFactor
+)
 
 // A session that a refresh replaced stands until its access tokens have expired, which its expires_at was cut to.
 const (
 	loadPrincipal = principals + `s.id = $1` + stands
 	standing      = principals + `s.id = ANY($1)` + stands
-	principals    = `SELECT s.id, u.id, u.username::text, u.is_superuser, s.expires_at, s.kind = 'API_TOKEN', s.scopes, ` + mustEnrol + `, ` + permissionsOf + `
+	principals    = `SELECT s.id, u.id, u.username::text, u.is_superuser, s.expires_at, s.kind = 'API_TOKEN', s.scopes, ` + mustEnrol + `, ` + mustStepUp + `, ` + permissionsOf + `
 	FROM sessions s JOIN users u ON u.id = s.user_id WHERE `
 	stands = ` AND s.revoked_at IS NULL AND (s.is_active OR s.replaced_by IS NOT NULL) AND s.expires_at > $3
 	  AND u.is_active AND u.erased_at IS NULL AND (u.tokens_valid_after IS NULL OR s.created_at >= u.tokens_valid_after)`
@@ -36,17 +41,19 @@ const (
 // scanPrincipal reads a row of principals.
 func scanPrincipal(row pgx.Row) (*authz.Principal, error) {
 	var (
-		session, user    uuid.UUID
-		username         string
-		superuser, enrol bool
-		apiToken         bool
-		expires          time.Time
-		scopes, permits  []string
+		session, user   uuid.UUID
+		username        string
+		superuser       bool
+		enrol, stepUp   bool
+		apiToken        bool
+		expires         time.Time
+		scopes, permits []string
 	)
-	if err := row.Scan(&session, &user, &username, &superuser, &expires, &apiToken, &scopes, &enrol, &permits); err != nil {
+	if err := row.Scan(&session, &user, &username, &superuser, &expires, &apiToken, &scopes, &enrol, &stepUp, &permits); err != nil {
 		return nil, err
 	}
-	p := principal(user, username, session, superuser, expires, enrol, permits)
+	p := principal(user, username, session, superuser && !stepUp, expires, enrol || stepUp, permits)
+	p.MustEnrol, p.MustStepUp = enrol, stepUp
 	if apiToken {
 		p = p.Within(session, scopes)
 	}
@@ -55,8 +62,8 @@ func scanPrincipal(row pgx.Row) (*authz.Principal, error) {
 
 // LoadPrincipal reads who a login session belongs to and what their roles allow, in one statement: it is an
 // auth.LoadFunc. ExpiresAt is the session's. Of an API token it gives those of the token's permissions that the owner's
-// roles allow now, and never a superuser. Who must enrol a second factor first gets no rights. UNAUTHENTICATED when the
-// session or its user does not stand.
+// roles allow now, and never a superuser. Who must enrol a second factor first, or give it in this session, gets no rights.
+// UNAUTHENTICATED when the session or its user does not stand.
 func (s *Service) LoadPrincipal(ctx context.Context, sessionID uuid.UUID) (*authz.Principal, error) {
 	now := s.now()
 	p, err := scanPrincipal(s.cfg.Pool.QueryRow(ctx, loadPrincipal, sessionID, s.cfg.Settings.MFARoles, now))

@@ -43,7 +43,7 @@ func (in UpdateUserInput) normal() (UpdateUserInput, error) {
 func differs(to *string, from string) bool { return to != nil && *to != from }
 
 // UpdateUser changes a profile: one's own, at a login session and not with an API token, or with users:write another's.
-// One's own e-mail address needs one's password; another's address or username needs everything that they may do. A new
+// One's own e-mail address needs one's password; another's profile needs everything that they may do. A new
 // address is unverified, a link to confirm it is mailed to it, a notice to the former one, and links mailed before are
 // void. Nothing happens when
 // nothing differs. UNAUTHENTICATED; FORBIDDEN; NOT_FOUND; BAD_USER_INPUT, for a wrong password too; CONFLICT when the
@@ -130,10 +130,8 @@ func (s *Service) updateOther(ctx context.Context, id uuid.UUID, in UpdateUserIn
 		if !p.Holds("users:write") { // no directive records it: anyone may call the field
 			tx.Audit(audit.Entry{Action: enum.AuditActionSuperuserBypassUsed, Resource: "User", ResourceID: id, Details: map[string]any{"permission": "users:write", "operation": "updateUser"}})
 		}
-		if differs(in.Email, u.email) || differs(in.Username, u.username) {
-			if err := outranks(tx, p, u, "updateUser"); err != nil {
-				return err
-			}
+		if err := outranks(tx, p, u, "updateUser"); err != nil {
+			return err
 		}
 		if u.erased {
 			return erased()
@@ -159,6 +157,11 @@ func (s *Service) update(ctx context.Context, tx *uow.Tx, u profile, in UpdateUs
 	}
 	if len(fields) == 0 {
 		return nil
+	}
+	if fields[0] == "email" { // a reset at an address that is not verified yet must not lose the second factor
+		if _, err := tx.PG.Exec(ctx, `INSERT INTO formerly_verified (user_id) SELECT id FROM users WHERE id = $1 AND is_verified ON CONFLICT DO NOTHING`, u.id); err != nil {
+			return fmt.Errorf("note that an address was verified: %w", err)
+		}
 	}
 	err := change.Exec(asSystem(ctx)) // whose row it is was decided above
 	if uow.IsDuplicate(err) {

@@ -222,6 +222,10 @@ func TestRank(t *testing.T) {
 					_, err := r.UpdateUser(as, id, account.UpdateUserInput{Username: ptr("u" + uuid.NewString())})
 					return err
 				},
+				"fullName": func() error {
+					_, err := r.UpdateUser(as, id, account.UpdateUserInput{FullName: ptr("N " + uuid.NewString()[:8])})
+					return err
+				},
 				"active": func() error {
 					active := c.to == "idle"
 					_, err := r.SetUserActive(as, id, active)
@@ -242,8 +246,6 @@ func TestRank(t *testing.T) {
 				after := r.audited(t, "SUPERUSER_BYPASS_USED", `resource_type = 'User' AND resource_id = $1 AND details->>'permission' IS NULL`, id)
 				require.Equal(t, c.bypass, after > before, name)
 			}
-			_, err := r.UpdateUser(as, id, account.UpdateUserInput{FullName: ptr("N " + uuid.NewString()[:8])})
-			require.NoError(t, err, "a full name gives no power")
 		})
 	}
 	require.NotZero(t, r.audited(t, "SUPERUSER_BYPASS_USED", `user_id = $1 AND details->>'permission' = 'users:write'`, people["root"].UserID))
@@ -294,6 +296,7 @@ func TestSetUserActive_Refused(t *testing.T) {
 	admin := testkit.As(r.admin)
 	_, err := r.SetUserActive(admin, r.admin.UserID, false)
 	require.Equal(t, "SELF", failure(t, errs.FailedPrecondition, err).State)
+	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND details->>'operation' = 'setUserActive' AND error_message = 'FAILED_PRECONDITION'`, r.admin.UserID))
 	_, err = r.SetUserActive(admin, r.admin.UserID, true)
 	require.NoError(t, err, "it is so already")
 	for _, active := range []bool{true, false} {
@@ -315,6 +318,8 @@ func TestSetUserActive_Refused(t *testing.T) {
 	root := r.login(t, "root")
 	_, err = r.SetUserActive(testkit.As(root.Principal), r.admin.UserID, false)
 	require.Equal(t, "LAST_ADMIN", failure(t, errs.FailedPrecondition, err).State, "not even by a superuser")
+	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND resource_id = $2 AND details->>'operation' = 'setUserActive'`, root.User.ID, r.admin.UserID))
+	require.Zero(t, r.audited(t, "PERMISSION_DENIED", `resource_id = $1`, erased.User.ID), "what is of no consequence is no denial")
 	r.user(t, "second", "admin")
 	_, err = r.SetUserActive(testkit.As(root.Principal), r.admin.UserID, false)
 	require.NoError(t, err)

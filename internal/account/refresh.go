@@ -21,21 +21,28 @@ import (
 	"cdsa.dev/cdsa/internal/uow"
 )
 
-// graceWindow is how long a device may repeat a refresh whose answer it did not get.
-const graceWindow = 10 * time.Second
+// graceWindow is how long a device may repeat a refresh whose answer it did not get. maxSuccessors is how often its
+// other tabs may have refreshed meanwhile.
+const (
+	graceWindow   = 10 * time.Second
+	maxSuccessors = 16
+)
 
 // Refresh replaces the session of a refresh token by its successor, which has a new refresh token. Anyone who has the
 // token may call it. The replaced session's access token works on until it expires. UNAUTHENTICATED for a token that
-// is unknown, used, expired or revoked, and for an account that may not sign in; a used one ends its whole family.
+// is unknown, used, expired or revoked, and for an account that may not sign in; a used one ends its whole family, but
+// within the grace window gives its device the newest successor.
 func (s *Service) Refresh(ctx context.Context, token string) (Signed, error) {
 	ctx = anonymous(ctx)
 	hash, err := auth.HashRefreshToken(token)
 	if err != nil {
+		s.strays.add(ctx, "refresh")
 		return Signed{}, err
 	}
 	var owner uuid.UUID
 	err = s.cfg.Pool.QueryRow(ctx, `SELECT user_id FROM sessions WHERE refresh_token = $1 AND kind = 'INTERACTIVE'`, hash).Scan(&owner)
 	if errors.Is(err, pgx.ErrNoRows) {
+		s.strays.add(ctx, "refresh")
 		return Signed{}, badRefresh()
 	}
 	if err != nil {
@@ -127,22 +134,15 @@ func (s *Service) rotate(ctx context.Context, tx *uow.Tx, u person, l login, tok
 	return o, nil
 }
 
-// repeat answers a token that was used already: with the same successor when it looks like the same request again,
-// otherwise by ending the family.
+// repeat answers a token that was used already: with the newest of its successors when it looks like the same request
+// again or a tab that comes late, otherwise by ending the family.
 func (s *Service) repeat(ctx context.Context, tx *uow.Tx, u person, l login, token string) (opened, error) {
-	next, err := scanLogin(tx.PG.QueryRow(ctx, loginColumns+` WHERE id = $1`, *l.replacedBy))
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return opened{}, fmt.Errorf("read a login session's successor: %w", err)
-	}
-	refresh := s.successor(token, *l.replacedBy)
-	hash, err := auth.HashRefreshToken(refresh)
-	if err != nil {
-		return opened{}, fmt.Errorf("a refresh token of this server: %w", err)
-	}
 	now := s.now()
-	same := next.active && next.revokedAt == nil && next.refreshHash != nil && auth.SameHash(*next.refreshHash, hash) &&
-		now.Sub(next.createdAt) < graceWindow && u.active && now.Before(next.expiresAt) &&
-		(u.validAfter == nil || !next.createdAt.Before(*u.validAfter)) && deviceOf(ctx).same(next.device)
+	next, refresh, err := s.newest(ctx, tx, l, token, now)
+	if err != nil {
+		return opened{}, err
+	}
+	same := next.active && next.revokedAt == nil && u.active && now.Before(next.expiresAt) && (u.validAfter == nil || !next.createdAt.Before(*u.validAfter))
 	if !same {
 		return s.reused(ctx, tx, u, l)
 	}
@@ -158,6 +158,30 @@ func (s *Service) repeat(ctx context.Context, tx *uow.Tx, u person, l login, tok
 		expires = next.expiresAt
 	}
 	return opened{next.id, access, refresh, expires}, nil
+}
+
+// newest follows the successors of a token from its session to the one that was not used yet, and gives that one's token.
+// The zero login when the first was made longer ago than the grace window, when one was made for another device or is
+// not derived from the token, and after more steps than tabs take.
+func (s *Service) newest(ctx context.Context, tx *uow.Tx, l login, token string, now time.Time) (next login, refresh string, err error) {
+	next = l
+	for steps := 0; next.replacedBy != nil; steps++ {
+		refresh = s.successor(token, *next.replacedBy)
+		hash, err := auth.HashRefreshToken(refresh)
+		if err != nil {
+			return login{}, "", fmt.Errorf("a refresh token of this server: %w", err)
+		}
+		next, err = scanLogin(tx.PG.QueryRow(ctx, loginColumns+` WHERE id = $1`, *next.replacedBy))
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return login{}, "", fmt.Errorf("read a login session's successor: %w", err)
+		}
+		if next.refreshHash == nil || !auth.SameHash(*next.refreshHash, hash) || !deviceOf(ctx).same(next.device) ||
+			now.Sub(next.createdAt) >= graceWindow || steps == maxSuccessors {
+			return login{}, "", nil
+		}
+		token = refresh
+	}
+	return next, refresh, nil
 }
 
 // reused ends the family of a token that was used before: one of the two who hold it is a thief. Of a family that has

@@ -86,27 +86,31 @@ func TestRefresh_Grace(t *testing.T) {
 	for name, c := range map[string]struct {
 		after time.Duration
 		from  context.Context
-		used  bool // the successor was refreshed already
+		used  int // how often the device's other tabs refreshed the successor already
 		same  bool
 	}{
-		"AtOnce":              {0, laptop, false, true},
-		"AtTheEnd":            {9900 * time.Millisecond, laptop, false, true},
-		"TooLate":             {10 * time.Second, laptop, false, false},
-		"NeighbouringAddress": {0, from("192.0.2.200", "Firefox"), false, true},
-		"MappedAddress":       {0, from("::ffff:192.0.2.7", "Firefox"), false, true},
-		"OtherNetwork":        {0, from("198.51.100.7", "Firefox"), false, true},
-		"OtherFamily":         {0, from("2001:db8::7", "Firefox"), false, false},
-		"NoAddress":           {0, from("", "Firefox"), false, false},
-		"OtherClient":         {0, from("192.0.2.7", "curl"), false, false},
-		"SuccessorUsed":       {0, laptop, true, false},
+		"AtOnce":               {0, laptop, 0, true},
+		"AtTheEnd":             {9900 * time.Millisecond, laptop, 0, true},
+		"TooLate":              {10 * time.Second, laptop, 0, false},
+		"NeighbouringAddress":  {0, from("192.0.2.200", "Firefox"), 0, true},
+		"MappedAddress":        {0, from("::ffff:192.0.2.7", "Firefox"), 0, true},
+		"OtherNetwork":         {0, from("198.51.100.7", "Firefox"), 0, true},
+		"OtherFamily":          {0, from("2001:db8::7", "Firefox"), 0, false},
+		"NoAddress":            {0, from("", "Firefox"), 0, false},
+		"OtherClient":          {0, from("192.0.2.7", "curl"), 0, false},
+		"SuccessorUsed":        {5 * time.Second, laptop, 1, true},
+		"SuccessorsUsed":       {0, laptop, 15, true},
+		"SuccessorsTooMany":    {0, laptop, 16, false},
+		"SuccessorUsedLate":    {10 * time.Second, laptop, 1, false},
+		"SuccessorOtherClient": {0, from("192.0.2.7", "curl"), 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			first := r.user(t, "alice", "analyst")
 			second := r.refresh(t, laptop, first.RefreshToken)
-			if c.used {
-				r.refresh(t, laptop, second.RefreshToken)
+			for range c.used {
+				second = r.refresh(t, laptop, second.RefreshToken)
 			}
 			r.pass(c.after)
 			if !c.same {
@@ -120,9 +124,31 @@ func TestRefresh_Grace(t *testing.T) {
 			require.Equal(t, second.Session.ID, again.Session.ID)
 			require.NotEqual(t, second.AccessToken, again.AccessToken)
 			require.Equal(t, 1, r.audited(t, "TOKEN_REFRESHED", `details->>'repeated' = 'true'`))
+			require.Equal(t, 2+c.used, r.Count(t, `SELECT count(*) FROM sessions WHERE family_id = $1`, first.Session.FamilyID), "one successor a token")
 			r.refresh(t, laptop, again.RefreshToken)
 		})
 	}
+}
+
+// A late tab gets the newest successor only where every one of them was its own device's, and only after the first of
+// them was made within the window: what is newer does not make it longer.
+func TestRefresh_LateTab(t *testing.T) {
+	r := newRig(t)
+	first := r.user(t, "alice", "analyst")
+	second := r.refresh(t, laptop, first.RefreshToken)
+	r.pass(9 * time.Second)
+	third := r.refresh(t, laptop, second.RefreshToken)
+	r.pass(2 * time.Second)
+	late := r.refresh(t, laptop, second.RefreshToken)
+	require.Equal(t, third.RefreshToken, late.RefreshToken)
+	r.refuseRefresh(t, laptop, first.RefreshToken)
+	require.False(t, r.stands(t, third))
+
+	bob := r.user(t, "bob", "analyst")
+	next := r.refresh(t, laptop, bob.RefreshToken)
+	stolen := r.refresh(t, from("203.0.113.9", "curl"), next.RefreshToken)
+	r.refuseRefresh(t, laptop, bob.RefreshToken)
+	require.False(t, r.stands(t, stolen), "the thief who was quicker")
 }
 
 // A thief of the database and of an old token still cannot make its successor: that takes the server's key.

@@ -42,6 +42,9 @@ func (s *Service) Register(ctx context.Context, in RegisterInput) (Signed, error
 	}
 	id, genuine := s.parseMailed(inviteToken, in.Invitation)
 	if invited && !genuine { // made up: that takes no database and no hash to see
+		if in.Invitation != "" {
+			s.strays.add(ctx, "invite")
+		}
 		return Signed{}, notInvited()
 	}
 	n, err := s.newcomer(ctx, in.Email, in.Username, in.Password, in.FullName, s.registering)

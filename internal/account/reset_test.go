@@ -81,6 +81,100 @@ func TestResetPassword_Verifies(t *testing.T) {
 	require.Equal(t, 1, r.Count(t, `SELECT count(*) FROM users WHERE username = 'alice' AND is_verified`))
 }
 
+// TestResetPassword_Unproven: a factor that was enrolled before anybody showed that the address is theirs may be that of
+// somebody who registered it in their place. It goes with the first proof, and never after one.
+func TestResetPassword_Unproven(t *testing.T) {
+	r := newMailRig(t)
+	thief := r.user(t, "alice", "analyst")
+	r.enrol(t, thief)
+	_, program, err := r.CreateAPIToken(as(thief), account.CreateAPITokenInput{Name: "x", Permissions: []string{"documents:read"}, ExpiresAt: r.config.Now().Add(time.Hour), Password: password})
+	require.NoError(t, err)
+	require.NoError(t, r.ResetPassword(laptop, r.asks(t, "alice@example.org"), freshPassword))
+	require.Equal(t, 1, r.audited(t, "MFA_REMOVED", `user_id = $1 AND details->>'reason' = 'unverified'`, thief.User.ID))
+	require.False(t, r.stands(t, thief))
+	_, err = r.LoadPrincipal(context.Background(), program.ID)
+	requireCode(t, errs.Unauthenticated, err)
+	require.True(t, r.signsIn(t, "alice", freshPassword), "no code is asked for")
+
+	// Who knows the password and not the factor moves the account to a mailbox of theirs: the factor stays.
+	bob := r.user(t, "bob", "analyst")
+	r.sql(t, `UPDATE users SET is_verified = TRUE WHERE id = $1`, bob.User.ID)
+	r.enrol(t, bob)
+	to, with := "bob.elsewhere@example.org", password
+	_, err = r.UpdateUser(as(bob), bob.User.ID, account.UpdateUserInput{Email: &to, Password: &with})
+	require.NoError(t, err)
+	r.work(t)
+	require.Equal(t, 1, r.Count(t, `SELECT count(*) FROM users WHERE id = $1 AND NOT is_verified`, bob.User.ID))
+	require.NoError(t, r.ResetPassword(laptop, r.asks(t, to), freshPassword))
+	_, err = r.Login(laptop, account.LoginInput{Login: "bob", Password: freshPassword})
+	require.Equal(t, "CODE_MISSING", failure(t, errs.MFARequired, err).State)
+	require.Equal(t, 1, r.audited(t, "MFA_REMOVED", `TRUE`))
+}
+
+// TestMailed_RefusalsRecorded: an old link is somebody's failed attempt, and made-up ones together are one row.
+func TestMailed_RefusalsRecorded(t *testing.T) {
+	r := newMailRig(t)
+	alice := r.user(t, "alice", "analyst")
+	requireVerify := func() string {
+		t.Helper()
+		require.NoError(t, r.RequestEmailVerification(as(alice)))
+		return token(t, r.work(t)[0])
+	}
+	verify, late := requireVerify(), requireVerify()
+	require.NoError(t, r.VerifyEmail(laptop, verify))
+	reset, other := r.asks(t, "alice@example.org"), r.asks(t, "alice@example.org")
+	require.NoError(t, r.ResetPassword(laptop, reset, freshPassword))
+	for _, c := range []struct {
+		action, why string
+		do          func() error
+	}{
+		{"EMAIL_VERIFIED", "used", func() error { return r.VerifyEmail(laptop, verify) }},
+		{"EMAIL_VERIFIED", "revoked", func() error { return r.VerifyEmail(laptop, late) }},
+		{"PASSWORD_RESET_COMPLETED", "used", func() error { return r.ResetPassword(laptop, reset, freshPassword) }},
+		{"PASSWORD_RESET_COMPLETED", "revoked", func() error { return r.ResetPassword(laptop, other, freshPassword) }},
+	} {
+		requireCode(t, errs.Expired, c.do())
+		require.Equal(t, 1, r.audited(t, c.action, `user_id = $1 AND resource_id = $1 AND NOT success AND error_message = 'EXPIRED' AND details = jsonb_build_object('reason', $2::text)`, alice.User.ID, c.why), "%s %s", c.action, c.why)
+	}
+
+	ctx := context.Background()
+	unknown := func() int { return r.audited(t, "LOGIN_FAILED", `details->>'reason' = 'unknown_token'`) }
+	for i := range 30 {
+		where := from(fmt.Sprintf("203.0.113.%d", i), "curl")
+		requireCode(t, errs.Expired, r.VerifyEmail(where, "cdsa_ev_made up"))
+		requireCode(t, errs.Expired, r.VerifyEmail(where, forge(t, r.config.IdentityKey, "cdsa_ev_", "VERIFY", uuid.New())))
+		requireCode(t, errs.Expired, r.ResetPassword(where, "", freshPassword))
+		r.refuseRefresh(t, where, "cdsa_rt_"+strings.Repeat("A", 43))
+		r.refuseRefresh(t, where, "x")
+	}
+	r.refuseRefresh(t, laptop, "x")
+	require.Zero(t, unknown(), "never inside the request")
+	require.NoError(t, r.Sweep(ctx))
+	require.Equal(t, 2, unknown(), "a network, not a token")
+	require.Equal(t, 1, r.audited(t, "LOGIN_FAILED", `NOT success AND user_id IS NULL AND details = '{"reason": "unknown_token", "verify": 60, "reset": 30, "refresh": 60}'`))
+	r.refuseRefresh(t, laptop, "x")
+	require.NoError(t, r.Sweep(ctx))
+	require.Equal(t, 2, unknown(), "once a minute")
+	r.pass(time.Minute)
+	require.NoError(t, r.Sweep(ctx))
+	require.Equal(t, 3, unknown(), "what came meanwhile is not lost")
+	r.pass(time.Minute)
+	require.NoError(t, r.Sweep(ctx))
+	require.Equal(t, 3, unknown())
+
+	// From many networks at once: told apart up to a bound, and a few rows at a time.
+	for i := range 1500 {
+		r.refuseRefresh(t, from(fmt.Sprintf("10.%d.%d.1", i/256, i%256), "curl"), "x")
+	}
+	require.NoError(t, r.Sweep(ctx))
+	require.Equal(t, 3+20, unknown())
+	for range 60 {
+		require.NoError(t, r.Sweep(ctx))
+	}
+	require.Equal(t, 3+1000+1, unknown())
+	require.Equal(t, 1, r.audited(t, "LOGIN_FAILED", `details = '{"reason": "unknown_token", "refresh": 500}' AND ip_address IS NULL`), "the rest share one")
+}
+
 // TestResetPassword_OneAnswer: whatever is wrong with a link, the answer is the same and nothing changes.
 func TestResetPassword_OneAnswer(t *testing.T) {
 	r := newMailRig(t)
@@ -173,7 +267,7 @@ func TestResetPassword_Once(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, won, 0)
 	require.True(t, r.signsIn(t, "alice", fmt.Sprintf("%s, number %d", freshPassword, won)))
-	require.Equal(t, 1, r.audited(t, "PASSWORD_RESET_COMPLETED", `true`))
+	require.Equal(t, 1, r.audited(t, "PASSWORD_RESET_COMPLETED", `success`))
 }
 
 // tracedStore is a store whose statements go through a pool.
@@ -524,7 +618,7 @@ func TestVerifyEmail_Refused(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, passed)
-	require.Equal(t, 1, r.audited(t, "EMAIL_VERIFIED", `true`))
+	require.Equal(t, 1, r.audited(t, "EMAIL_VERIFIED", `success`))
 }
 
 func TestCreateUser_MailsVerification(t *testing.T) {

@@ -137,6 +137,7 @@ func TestUnassignRole_LastAdmin(t *testing.T) {
 	admin := testkit.As(r.admin)
 	_, err := r.UnassignRole(admin, r.admin.UserID, "admin")
 	require.Equal(t, "LAST_ADMIN", failure(t, errs.FailedPrecondition, err).State)
+	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND resource_id = $1 AND details->>'operation' = 'unassignRole'`, r.admin.UserID))
 	idle := r.user(t, "idle", "admin")
 	r.sql(t, `UPDATE users SET is_active = FALSE WHERE username = 'idle'`)
 	_, err = r.UnassignRole(admin, r.admin.UserID, "admin")

@@ -9,7 +9,7 @@
 //
 // A login session is a chain of rows, its family: a refresh replaces the newest by a successor. A refresh token works
 // once. Presented again it is taken for stolen and the family ends, but for a repeated request of the same device
-// within the grace window, which gets the same successor again. A family lives for SessionTTL after each refresh and
+// within the grace window, which gets the same successor again, or the newest when other tabs went on. A family lives for SessionTTL after each refresh and
 // SessionMaxAge in all, and a user has MaxSessions of them at most.
 //
 // Service is safe for concurrent use. Errors that a client may see are *errs.Error; the others are faults.
@@ -97,6 +97,7 @@ type Service struct {
 	mailKey      []byte // makes mailed tokens
 	throttleKey  []byte // hides names and addresses in the table of failed sign-ins
 	touches      touches
+	strays       strays
 	guesses      [guessTurns]chan struct{} // at codes of a second factor
 	exchanges    [guessTurns]chan struct{} // of networks at providers
 	dummies      dummies
@@ -120,7 +121,7 @@ func New(c Config) (*Service, error) {
 		c.Now = time.Now
 	}
 	c.Settings.defaults()
-	s := &Service{touches: newTouches()}
+	s := &Service{touches: newTouches(), strays: newStrays()}
 	for i := range s.guesses {
 		s.guesses[i] = make(chan struct{}, 1)
 		s.exchanges[i] = make(chan struct{}, networkExchanges)
@@ -176,7 +177,25 @@ func (s *Service) prepareAudit(ctx context.Context, subject uuid.UUID) error {
 // refused audits a denial outside its rolled-back unit of work; any other error passes through.
 func (s *Service) refused(ctx context.Context, doing, resource string, id uuid.UUID, err error) error {
 	refusal, ok := errs.As(err)
-	if !ok || refusal.Code != errs.Forbidden && refusal.Code != errs.MFARequired && refusal.Code != errs.StepUpRequired {
+	if !ok {
+		return err
+	}
+	switch refusal.Code {
+	case errs.Forbidden, errs.MFARequired, errs.StepUpRequired:
+	case errs.FailedPrecondition:
+		if refusal.State != "SELF" && refusal.State != "LAST_ADMIN" { // whoever tries to leave nobody in charge
+			return err
+		}
+	default:
+		return err
+	}
+	return s.denied(ctx, doing, resource, id, err)
+}
+
+// denied audits a denial, by its code.
+func (s *Service) denied(ctx context.Context, doing, resource string, id uuid.UUID, err error) error {
+	refusal, ok := errs.As(err)
+	if !ok {
 		return err
 	}
 	e := audit.Entry{

@@ -91,10 +91,11 @@ func (s *Service) Logout(ctx context.Context) error {
 	})
 }
 
-// RevokeSession ends a session and everything it was refreshed from or into, or an API token. One's own, or anyone's
-// with users:write; without that an API token ends only itself, and without users:read it sees no other.
+// RevokeSession ends a session and everything it was refreshed from or into, or an API token. One's own; another's with
+// users:write and everything that its user may do. Without users:write an API token ends only itself, and without
+// users:read it sees no other.
 // A session that has ended already stays as it is. NOT_FOUND for one the caller may not see; FORBIDDEN for one they
-// may not end; BAD_USER_INPUT.
+// may not end; both are audited as PERMISSION_DENIED; BAD_USER_INPUT.
 func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session, error) {
 	p, err := authz.Signed(ctx)
 	if err != nil {
@@ -104,41 +105,58 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session
 		return nil, err
 	}
 	row, err := s.session(ctx, id)
+	if errs.Is(err, errs.NotFound) { // a probe, whether there is one or not
+		return nil, s.denied(ctx, "revokeSession", "Session", id, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	may := row.UserID == p.UserID && (!p.APIToken || id == p.SessionID)
-	if !may {
-		if may, err = authz.May(ctx, "Session", "users:write"); err != nil {
-			return nil, err
-		}
+	if own(p, row.UserID) && (!p.APIToken || id == p.SessionID) {
+		err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error { return s.revokeSession(ctx, tx, row.UserID, id, true) })
+	} else {
+		err = s.revokeOther(ctx, row)
 	}
-	switch {
-	case may:
-	case row.UserID == p.UserID:
-		return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "An API token without the permission users:write may end only itself."))
-	default:
-		return nil, s.refused(ctx, "revokeSession", "Session", id, errs.New(errs.Forbidden, "You may end your own sessions only. Another's needs the permission users:write."))
-	}
-	if row.RevokedAt != nil {
-		return row, nil
-	}
-	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		family, err := lockFamily(ctx, tx, row.UserID, id)
-		if err != nil {
-			return err
-		}
-		ended, err := s.endFamily(ctx, tx, family, "revoked")
-		if err != nil {
-			return err
-		}
-		tx.Audit(audit.Entry{Action: enum.AuditActionSessionRevoked, Resource: "Session", ResourceID: id, Details: map[string]any{"ended": ended, "own": row.UserID == p.UserID}})
-		return nil
-	})
 	if err != nil {
 		return nil, err
 	}
 	return s.session(ctx, id)
+}
+
+// revokeOther ends a session of another, or what an API token has of its owner's.
+func (s *Service) revokeOther(ctx context.Context, row *ent.Session) error {
+	return s.administer(ctx, deed{"revokeSession", "users", "write", "Session", row.ID}, func(ctx context.Context, tx *uow.Tx, p *authz.Principal) error {
+		u, err := lockProfile(ctx, tx, row.UserID)
+		if err != nil {
+			return err
+		}
+		if !p.Holds("users:write") { // no directive records it: anyone may call the field
+			tx.Audit(audit.Entry{Action: enum.AuditActionSuperuserBypassUsed, Resource: "Session", ResourceID: row.ID, Details: map[string]any{"permission": "users:write", "operation": "revokeSession"}})
+		}
+		if err := outranks(tx, p, u, "revokeSession"); err != nil {
+			return err
+		}
+		return s.revokeSession(ctx, tx, row.UserID, row.ID, own(p, row.UserID))
+	})
+}
+
+func (s *Service) revokeSession(ctx context.Context, tx *uow.Tx, userID, id uuid.UUID, own bool) error {
+	family, err := lockFamily(ctx, tx, userID, id)
+	if err != nil {
+		return err
+	}
+	var over bool
+	if err := tx.PG.QueryRow(ctx, `SELECT revoked_at IS NOT NULL FROM sessions WHERE id = $1`, id).Scan(&over); err != nil {
+		return fmt.Errorf("read a login session: %w", err)
+	}
+	if over {
+		return nil
+	}
+	ended, err := s.endFamily(ctx, tx, family, "revoked")
+	if err != nil {
+		return err
+	}
+	tx.Audit(audit.Entry{Action: enum.AuditActionSessionRevoked, Resource: "Session", ResourceID: id, Details: map[string]any{"ended": ended, "own": own}})
+	return nil
 }
 
 // RevokeOthers ends every session of the caller that was signed in to, but the present one, and says how many were still

@@ -50,6 +50,7 @@ func TestRevokeSession(t *testing.T) {
 	_, err = r.RevokeSession(testkit.As(auditor.Principal), alice.Session.ID)
 	requireCode(t, errs.Forbidden, err)
 	require.Equal(t, 1, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND resource_id = $2 AND NOT success`, auditor.User.ID, alice.Session.ID))
+	require.Equal(t, 2, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND error_message = 'NOT_FOUND' AND NOT success`, bob.User.ID), "a probe, whether there is one or not")
 	require.True(t, r.stands(t, alice))
 
 	row, err := r.RevokeSession(testkit.As(alice.Principal), own.Session.ID)
@@ -70,6 +71,45 @@ func TestRevokeSession(t *testing.T) {
 	require.False(t, r.stands(t, next))
 	require.True(t, r.wasRevoked(next.Session.ID))
 	require.Equal(t, 1, r.audited(t, "SESSION_REVOKED", `user_id = $1 AND details->>'own' = 'false'`, r.admin.UserID))
+}
+
+// Who may look after users has no power over the sessions, the API tokens and the profile of those who may do more.
+func TestRevokeSession_Outranked(t *testing.T) {
+	r := newRig(t)
+	r.sql(t, `INSERT INTO roles (id, created_at, updated_at, name, description) VALUES ($1, now(), now(), 'helpdesk', '')`, uid.New(uid.Role))
+	r.sql(t, `INSERT INTO role_permissions (role_id, permission_id) SELECT r.id, p.id FROM roles r, permissions p WHERE r.name = 'helpdesk' AND p.name IN ('users:read', 'users:write')`)
+	desk, nobody := r.user(t, "desk", "helpdesk"), r.user(t, "nobody")
+	boss := r.login(t, "admin")
+	_, program, err := r.CreateAPIToken(as(boss), account.CreateAPITokenInput{Name: "x", Permissions: []string{"documents:read"}, ExpiresAt: r.config.Now().Add(time.Hour), Password: password})
+	require.NoError(t, err)
+	name := "Somebody Else"
+	for of, do := range map[string]func() error{
+		"Session": func() error { _, err := r.RevokeSession(as(desk), boss.Session.ID); return err },
+		"Token":   func() error { _, err := r.RevokeSession(as(desk), program.ID); return err },
+		"Name": func() error {
+			_, err := r.UpdateUser(as(desk), boss.User.ID, account.UpdateUserInput{FullName: &name})
+			return err
+		},
+	} {
+		requireCode(t, errs.Forbidden, do())
+		require.NotZero(t, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND NOT success`, desk.User.ID), of)
+	}
+	require.Equal(t, 3, r.audited(t, "PERMISSION_DENIED", `user_id = $1 AND NOT success`, desk.User.ID))
+	require.True(t, r.stands(t, boss))
+	_, err = r.LoadPrincipal(context.Background(), program.ID)
+	require.NoError(t, err)
+
+	_, err = r.RevokeSession(as(desk), nobody.Session.ID)
+	require.NoError(t, err)
+	require.False(t, r.stands(t, nobody))
+	_, err = r.UpdateUser(as(desk), nobody.User.ID, account.UpdateUserInput{FullName: &name})
+	require.NoError(t, err)
+	// The principal is a second old: the role was taken meanwhile.
+	other := r.login(t, "nobody")
+	r.sql(t, `DELETE FROM user_roles WHERE user_id = $1`, desk.User.ID)
+	_, err = r.RevokeSession(as(desk), other.Session.ID)
+	requireCode(t, errs.Forbidden, err)
+	require.True(t, r.stands(t, other))
 }
 
 func TestRevokeOthers(t *testing.T) {

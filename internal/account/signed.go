@@ -43,6 +43,7 @@ type opened struct {
 type person struct {
 	id          uuid.UUID
 	username    string
+	email       string
 	hash        string // empty: no password
 	active      bool   // neither deactivated nor erased
 	lockedUntil *time.Time
@@ -50,11 +51,11 @@ type person struct {
 	validAfter  *time.Time
 }
 
-const personColumns = `SELECT id, username::text, hashed_password, is_active AND erased_at IS NULL, locked_until, totp_enabled_at IS NOT NULL, tokens_valid_after FROM users`
+const personColumns = `SELECT id, username::text, email::text, hashed_password, is_active AND erased_at IS NULL, locked_until, totp_enabled_at IS NOT NULL, tokens_valid_after FROM users`
 
 func scanPerson(row pgx.Row) (person, error) {
 	var p person
-	err := row.Scan(&p.id, &p.username, &p.hash, &p.active, &p.lockedUntil, &p.secondFact, &p.validAfter)
+	err := row.Scan(&p.id, &p.username, &p.email, &p.hash, &p.active, &p.lockedUntil, &p.secondFact, &p.validAfter)
 	return p, err
 }
 

@@ -65,22 +65,23 @@ type counters struct {
 // atProvider is the login of a sign-in that a provider judges. It names nobody here: the network alone is counted.
 const atProvider = "\x00provider"
 
-// countersOf gives the counters of a login. One account has one set, whichever of its names was typed.
+// countersOf gives the counters of a login, by the name that was typed: were the address and the username of an account
+// counted together, a pause of one would tell that the other belongs to it. The subject is the account, for lifting all.
 func (s *Service) countersOf(ctx context.Context, login string, userID uuid.UUID) counters {
 	net := authz.NetworkOf(deviceOf(ctx).ip)
 	if login == atProvider {
 		return counters{keys: [counterKinds][]byte{byNetwork: s.throttleHash("network", net)}, network: net}
 	}
-	who := "id|" + userID.String()
-	if userID == uuid.Nil {
-		name, _, ok := auth.NormalizeLogin(login)
-		if !ok {
-			name = strings.ToLower(strings.TrimSpace(login))
-		}
-		who = "as|" + name
+	name, _, ok := auth.NormalizeLogin(login)
+	if !ok {
+		name = strings.ToLower(strings.TrimSpace(login))
+	}
+	who := "as|" + name
+	if userID != uuid.Nil {
+		who = "id|" + userID.String()
 	}
 	return counters{
-		keys:    [counterKinds][]byte{s.throttleHash("pair", net+"|"+who), s.throttleHash("network", net), s.throttleHash("name", who)},
+		keys:    [counterKinds][]byte{s.throttleHash("pair", net+"|"+name), s.throttleHash("network", net), s.throttleHash("name", name)},
 		subject: s.throttleHash("subject", who), network: net,
 	}
 }
@@ -128,11 +129,11 @@ func (s *Service) forgottenBefore(now time.Time) time.Time {
 // guessTurns is in how many groups people wait for each other's guesses to be judged.
 const guessTurns = 256
 
-// turn lets one guess at an account at a time be judged on this replica: until done the next one waits, and is refused
+// turn lets one guess at a name at a time be judged on this replica: until done the next one waits, and is refused
 // when a pause has begun by then. Guesses that are sent at once must not all be judged before the first is counted.
 // RATE_LIMITED; ctx's error.
 func (s *Service) turn(ctx context.Context, login string, who person) (done func(), err error) {
-	turn := s.guesses[s.countersOf(ctx, login, who.id).subject[0]]
+	turn := s.guesses[s.countersOf(ctx, login, who.id).keys[byName][0]]
 	select {
 	case turn <- struct{}{}:
 		done = func() { <-turn }
@@ -277,7 +278,7 @@ func (s *Service) count(ctx context.Context, tx *uow.Tx, c counters, now time.Ti
 	// In the order of the keys, which keeps failures that share counters from waiting for each other in a circle.
 	rows, err := tx.PG.Query(ctx, `INSERT INTO login_throttles AS t (key, subject, failures, last_at, blocked_until)
 		SELECT v.key, v.subject, 1, $3, $3 FROM unnest($1::bytea[], $2::bytea[]) v(key, subject) WHERE v.key IS NOT NULL ORDER BY v.key
-		ON CONFLICT (key) DO UPDATE SET last_at = greatest(t.last_at, excluded.last_at), failures = CASE WHEN t.last_at < $4 THEN 1 ELSE least(t.failures + 1, 1000000) END
+		ON CONFLICT (key) DO UPDATE SET subject = excluded.subject, last_at = greatest(t.last_at, excluded.last_at), failures = CASE WHEN t.last_at < $4 THEN 1 ELSE least(t.failures + 1, 1000000) END
 		RETURNING key, failures, blocked_until`,
 		c.keys[:], [][]byte{c.subject, nil, c.subject}, now, s.forgottenBefore(now))
 	if err != nil {
@@ -312,14 +313,11 @@ func (s *Service) count(ctx context.Context, tx *uow.Tx, c counters, now time.Ti
 	return counted, nil
 }
 
-// passed forgets the failures at the name and at the name from this network; those of the network stay. login is what
-// was typed; a sign-in that was judged elsewhere (empty) says nothing about guesses at the password.
-func (s *Service) passed(ctx context.Context, tx *uow.Tx, login string, userID uuid.UUID) error {
-	if login == "" {
-		return nil
-	}
-	c := s.countersOf(ctx, login, userID)
-	if _, err := tx.PG.Exec(ctx, `DELETE FROM login_throttles WHERE key = ANY($1)`, [][]byte{c.keys[byPair], c.keys[byName]}); err != nil {
+// passed forgets the failures at both names of an account, from everywhere and from this network; those of the network
+// at all names stay.
+func (s *Service) passed(ctx context.Context, tx *uow.Tx, who person) error {
+	a, b := s.countersOf(ctx, who.username, who.id), s.countersOf(ctx, who.email, who.id)
+	if _, err := tx.PG.Exec(ctx, `DELETE FROM login_throttles WHERE key = ANY($1)`, [][]byte{a.keys[byPair], a.keys[byName], b.keys[byPair], b.keys[byName]}); err != nil {
 		return fmt.Errorf("forget failed sign-ins: %w", err)
 	}
 	return nil

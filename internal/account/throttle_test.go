@@ -114,14 +114,14 @@ func TestLogin_PauseIsOfOneNetwork(t *testing.T) {
 	}
 }
 
-func TestLogin_NamesOfOneAccountShareCounters(t *testing.T) {
+func TestLogin_SpellingsOfOneNameShareCounters(t *testing.T) {
 	r := newRig(t)
 	r.user(t, "alice")
 	r.steady(t, nil)
 	for i := range 5 {
-		r.attempts(t, laptop, []string{"alice", "ALICE@example.org", " Alice "}[i%3], wrong, errs.Unauthenticated)
+		r.attempts(t, laptop, []string{"alice", "ALICE", " Alice "}[i%3], wrong, errs.Unauthenticated)
 	}
-	r.attempts(t, laptop, "alice@example.org", password, errs.RateLimited)
+	r.attempts(t, laptop, "aLiCe", password, errs.RateLimited)
 	r.attempts(t, laptop, "alice", password, errs.RateLimited)
 	r.attempts(t, laptop, "admin", password, "")
 }
@@ -212,6 +212,23 @@ func TestLogin_DistributedGuessing(t *testing.T) {
 	require.Equal(t, 4, r.audited(t, "ACCOUNT_LOCKED", `TRUE`))
 }
 
+// A pause of one name tells nothing of another: not that they belong to one account, nor that there is one.
+func TestLogin_NamesAreCountedApart(t *testing.T) {
+	r := newRig(t)
+	kim := r.user(t, "kim")
+	r.steady(t, nil)
+	for _, name := range []string{"kim", "absent"} {
+		for range 5 {
+			r.attempts(t, laptop, name+"@example.org", wrong, errs.Unauthenticated)
+		}
+		r.attempts(t, laptop, name+"@example.org", wrong, errs.RateLimited)
+		r.attempts(t, laptop, name, wrong, errs.Unauthenticated)
+	}
+	_, err := r.UnlockUser(testkit.As(r.admin), kim.User.ID)
+	require.NoError(t, err)
+	r.attempts(t, laptop, "kim@example.org", password, "")
+}
+
 func TestLogin_CountersAreForgotten(t *testing.T) {
 	r := newRig(t)
 	r.user(t, "alice")
@@ -279,7 +296,7 @@ func TestLogin_TwoReplicasCountTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 60 {
 		wg.Go(func() {
-			code, _ := attempt(laptop, replicas[i%2], []string{"alice", "alice@example.org"}[i/2%2], wrong)
+			code, _ := attempt(laptop, replicas[i%2], []string{"alice", "Alice"}[i/2%2], wrong)
 			if code != errs.Unauthenticated {
 				t.Errorf("%s", code)
 			}

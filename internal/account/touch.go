@@ -68,10 +68,11 @@ func (t *touches) take(now time.Time) (sessions, logins map[uuid.UUID]time.Time)
 }
 
 // Sweep writes the times of last use and last login that were noted since the last write, forgets old failures to sign
-// in and deletes mailed tokens that nobody can use any more, each at most once a minute. Call it every second on every
+// in, deletes mailed tokens that nobody can use any more and records tokens that nobody was given, each at most once a
+// minute. Call it every second on every
 // replica. Rows that someone has locked are left for the next use.
 func (s *Service) Sweep(ctx context.Context) error {
-	if err := errors.Join(s.sweepMailed(ctx), s.sweepThrottles(ctx)); err != nil {
+	if err := errors.Join(s.sweepMailed(ctx), s.sweepThrottles(ctx), s.sweepStrays(ctx)); err != nil {
 		return err
 	}
 	sessions, logins := s.touches.take(s.now())

@@ -76,6 +76,7 @@ type Execution struct {
 	Error   enum.ToolErrorCode  // with FAILED
 	Reason  enum.ToolReasonCode // with REJECTED and CANCELLED
 	Message string              // the tool's error, or the approver's words: data, not trusted
+	Again   bool                // lost with its worker, and to be asked for once more
 }
 
 func (e Execution) done() bool {

@@ -43,10 +43,10 @@ func Decide(s State) Action {
 	return s.callModel()
 }
 
-// undecided sorts the calls that are neither started nor refused.
+// undecided sorts the calls that are neither started nor refused, or were lost and are to be started again.
 func (s State) undecided() (start, refuse []Call) {
 	for i, c := range s.Calls {
-		if c.Execution != nil || c.Refused != "" {
+		if c.Execution != nil && !c.Execution.Again || c.Refused != "" {
 			continue
 		}
 		if c.Refused = s.refusal(i); c.Refused != "" {

@@ -11,7 +11,7 @@ import (
 )
 
 // Results is what the model gets to see of each call's outcome, in the order of the calls: the content of the calls'
-// TOOL messages, inside the envelope that marks it as data. All of a step's calls must be done. window, in tokens, is
+// TOOL messages, inside the envelope that marks it as data to the model. All of a step's calls must be done. window, in tokens, is
 // that of the model: no result is shown longer than a part of it.
 func Results(calls []Call, window int) []string {
 	limit := min(max(window, 2<<10), 24<<10) // bytes: about a quarter of the window in prose
@@ -37,7 +37,9 @@ func result(c Call, passages []Passage, limit int) llm.ToolResult {
 	case enum.ToolExecutionStatusCompleted:
 		completed(&r, c, passages, limit)
 	case enum.ToolExecutionStatusFailed:
-		r.Message = join(failed(e.Error), e.Message)
+		if r.Message = e.Message; r.Message == "" { // the tool's own sentence says more than its code
+			r.Message = failed(e.Error)
+		}
 	case enum.ToolExecutionStatusRejected, enum.ToolExecutionStatusCancelled:
 		r.Message = join(refused(e.Reason), e.Message)
 	case enum.ToolExecutionStatusAwaitingApproval, enum.ToolExecutionStatusPending, enum.ToolExecutionStatusRunning:

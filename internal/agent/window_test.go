@@ -26,7 +26,7 @@ func talk(turns, size int) []Message {
 			Message{ID: id(10*i + 1), Role: enum.MessageRoleUser, Content: fmt.Sprintf("question %d", i)},
 			Message{ID: id(10*i + 2), Role: enum.MessageRoleAssistant, Content: fmt.Sprintf("asking answer %d", i),
 				Calls: []Call{{ToolCall: llm.ToolCall{ID: call, Name: "echo"}, Step: 1, Offset: 6}}},
-			Message{ID: id(10*i + 3), Role: enum.MessageRoleTool, CallID: call, Content: encode(r)})
+			Message{ID: id(10*i + 3), Role: enum.MessageRoleTool, CallID: call, Content: llm.Unwrap(encode(r))})
 	}
 	return append(out, Message{ID: id(10*turns + 1), Role: enum.MessageRoleUser, Content: "present question"})
 }
@@ -45,6 +45,7 @@ func TestFit(t *testing.T) {
 	require.Len(t, full.Messages, 3*4+1)
 	require.Equal(t, "asking", full.Messages[1].Content)
 	require.Equal(t, " answer 0", full.Messages[3].Content)
+	require.True(t, strings.HasPrefix(full.Messages[2].Content, "<untrusted_data>\n"), "a stored result reaches the model as data")
 	require.NotContains(t, full.Messages[2].Content, `"n":7`, "passages of earlier turns cannot be cited")
 
 	for _, tc := range []struct {

@@ -59,4 +59,9 @@ func TestSecondFactor_RoleDemands(t *testing.T) {
 	r = x.do(t, operations["Mutation.disableTotp"].query, map[string]any{"p": x.password, "c": recovery})
 	require.Equal(t, "FAILED_PRECONDITION", r.outcome())
 	require.Equal(t, "REQUIRED", r.Errors[0].Extensions.State)
+	_, err := s.db.Owner.Exec(t.Context(), `UPDATE sessions SET mfa_at = NULL WHERE user_id = $1`, x.id)
+	require.NoError(t, err)
+	eventually(t, "a session that gave no second factor has none of them", func() bool { return x.do(t, logs, nil).outcome() == "STEP_UP_REQUIRED" })
+	require.Equal(t, "OK", x.do(t, operations["Mutation.stepUp"].query, map[string]any{"c": recovery}).outcome())
+	require.Equal(t, "OK", x.do(t, logs, nil).outcome(), "nor does it wait for them")
 }

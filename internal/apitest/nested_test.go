@@ -34,6 +34,7 @@ func TestNestedPages(t *testing.T) {
 			}
 			x.ok(t, fmt.Sprintf(`{ viewer { %s(first: 2) { edges { node { %s } } } } }`, edge, strings.Join(all, " ")), nil, nil)
 			for inside, g := range edgesOf(s, inner.Name) {
+				x.ok(t, fmt.Sprintf(`{ viewer { %s(first: 2) { edges { node { %s(last: 2) { pageInfo { hasPreviousPage startCursor } } } } } } }`, edge, inside), nil, nil)
 				x.ok(t, fmt.Sprintf(`{ viewer { %s(first: 2) { edges { node { %s %s(last: 2) { totalCount edges { node { id %s } } } } } } } }`,
 					edge, strings.Join(all, " "), inside, scalars(s, g)), nil, nil)
 			}

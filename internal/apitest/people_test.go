@@ -31,7 +31,7 @@ func TestAnothersProfile(t *testing.T) {
 	acts := w.since(t)
 	x := w.person(t, "superuser")
 	x.ok(t, update, map[string]any{"id": w.other.id, "in": map[string]any{"fullName": "Other"}}, nil)
-	require.Len(t, of(acts(), "SUPERUSER_BYPASS_USED", x.id), 1)
+	require.Len(t, of(acts(), "SUPERUSER_BYPASS_USED", x.id), 2, "the permission, and power over who may do more")
 }
 
 // TestDeactivated: what a deactivated user has is of no use, at once on this replica.

@@ -64,8 +64,9 @@ func startReplica(tb testing.TB, db *pgtest.DB, env ...string) *server {
 		"DATABASE_URL=" + db.URL, "CDSA_MIGRATE_URL=" + db.OwnerURL, "CDSA_DATA_DIR=" + tb.TempDir(), "CDSA_ADMIN_PASSWORD=" + adminPassword,
 		"CDSA_SIGNING_KEY=" + b64(signingKey), "CDSA_CURSOR_KEY=" + b64(cursorKey), "CDSA_AUDIT_KEY=" + b64(auditKey), "CDSA_IDENTITY_KEY=" + b64(identityKey),
 		"CDSA_ARGON2_MEMORY=7MiB", "CDSA_ARGON2_ITERATIONS=5", "CDSA_SHUTDOWN_GRACE=5s", "CDSA_LOG_LEVEL=debug", "CDSA_LLM_OFFLINE_DELAY=10ms", oidcEnv(tb),
-		"CDSA_MAX_SESSIONS=1000",     // the same few people sign in for every test
-		"CDSA_LOCKOUT_FAILURES=1000", // everyone here comes from one address, and many mistype
+		"CDSA_HTTP_TOOL_ALLOW=127.0.0.1:1", // where nobody listens: a call that is allowed and fails at once
+		"CDSA_MAX_SESSIONS=1000",           // the same few people sign in for every test
+		"CDSA_LOCKOUT_FAILURES=1000",       // everyone here comes from one address, and many mistype
 	}
 	base = slices.DeleteFunc(base, func(b string) bool { // what a test gives, itself or as a file, it gives instead
 		name, _, _ := strings.Cut(b, "=")

@@ -37,6 +37,7 @@ import (
 	"cdsa.dev/cdsa/internal/event"
 	"cdsa.dev/cdsa/internal/fact"
 	"cdsa.dev/cdsa/internal/httpx"
+	"cdsa.dev/cdsa/internal/meter/entmeter"
 	"cdsa.dev/cdsa/internal/pglocal"
 	"cdsa.dev/cdsa/internal/realtime"
 	"cdsa.dev/cdsa/internal/realtime/transport"
@@ -128,13 +129,14 @@ func (a *App) openDatabase(ctx context.Context) error {
 	}
 	pc.MaxConns = int32(a.cfg.Database.MaxConns)
 	pc.AfterConnect = pgxvec.RegisterTypes
+	pc.PrepareConn = bounded(a.cfg.Database.StatementTimeout)
 	if a.pool, err = pgxpool.NewWithConfig(ctx, pc); err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
 	a.onClose(func(context.Context) error { a.pool.Close(); return nil })
 	a.db = stdlib.OpenDBFromPool(a.pool)
 	a.onClose(func(context.Context) error { return a.db.Close() })
-	a.client = ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, a.db)))
+	a.client = ent.NewClient(ent.Driver(entmeter.Driver(entsql.OpenDB(dialect.Postgres, a.db))))
 	batch.Watch(a.client)
 	return nil
 }
@@ -229,7 +231,7 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 		}
 	})
 	if a.cfg.Server.Workers {
-		if err := a.river.Start(background); err != nil {
+		if err := a.river.Start(unhurried(background)); err != nil {
 			return fmt.Errorf("start the workers: %w", err)
 		}
 		a.every(background, &wg, time.Second, "answers", a.turns.Sweep)
@@ -315,6 +317,7 @@ func arriving(next http.Handler) http.Handler {
 // every runs a sweep at an interval until ctx ends. A sweep that fails is tried again at the next tick.
 func (a *App) every(ctx context.Context, wg *sync.WaitGroup, interval time.Duration, what string, sweep func(context.Context) error) {
 	wg.Go(func() {
+		ctx := unhurried(ctx)
 		t := time.NewTicker(interval)
 		defer t.Stop()
 		for {

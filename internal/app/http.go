@@ -29,7 +29,7 @@ func (a *App) openHTTP(version string) error {
 	settings.MaxBody, settings.MaxUpload, settings.AllowedOrigins, settings.Logger = int64(l.Body), int64(l.Upload), s.AllowedOrigins, a.log
 	settings.MaxDepth, settings.MaxAliases, settings.MaxTokens, settings.MaxCost = l.Depth, l.Aliases, l.Tokens, l.Complexity
 	settings.MaxOperations, settings.MaxMutations, settings.MaxErrors = l.Operations, l.Mutations, l.Errors
-	settings.Budgets = a.limits
+	settings.Budgets, settings.MaxAnswer = a.limits, int(l.Answer)
 	api := graph.NewHandler(&graph.Resolver{
 		Client: a.client, Audit: a.audit, Accounts: a.accounts, OIDC: a.oidc, Chats: a.chats, Executions: a.executions, Approvals: a.approvals, Documents: a.documents,
 		Models: a.models, Cursors: a.cursors, Position: a.hub.Position, Dispatch: a.dispatch, Reads: read.New(a.pool, a.client),

@@ -63,7 +63,8 @@ type services struct {
 	limits     *ratelimit.Limiter
 }
 
-// Workers at once, by queue. Answers wait on models and tools on the network: many fit; indexing is arithmetic: few do.
+// Workers at once, by queue. Answers wait on models and tools on the network: many fit; indexing is arithmetic: few do, of
+// large documents and of small ones.
 const (
 	turnWorkers  = 32
 	toolWorkers  = 16
@@ -125,7 +126,7 @@ func (a *App) newQueue() (*river.Client[pgx.Tx], error) {
 		CompletedJobRetentionPeriod: time.Hour, DiscardedJobRetentionPeriod: 24 * time.Hour,
 		Queues: map[string]river.QueueConfig{
 			job.QueueTurns: {MaxWorkers: turnWorkers}, job.QueueTools: {MaxWorkers: toolWorkers}, job.QueueIndex: {MaxWorkers: indexWorkers},
-			job.QueueMail: {MaxWorkers: mailWorkers},
+			job.QueueIndexSmall: {MaxWorkers: indexWorkers}, job.QueueMail: {MaxWorkers: mailWorkers},
 		},
 	})
 }

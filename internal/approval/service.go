@@ -37,7 +37,8 @@ type Service struct {
 // Approve records the caller's approval of exactly the arguments whose hash they name; the decision that completes the
 // quorum clears the call to run. For holders of approvals:decide, never the requester, never an agent. Errors:
 // NOT_FOUND, FORBIDDEN, EXPIRED, ILLEGAL_TRANSITION when settled, CONFLICT for a second decision or another hash,
-// FAILED_PRECONDITION when tool, policy or the requester's rights changed (which voids the request), STEP_UP_REQUIRED
+// FAILED_PRECONDITION when tool, policy or the requester's rights changed or the answer it was for has ended (which voids the
+// request), STEP_UP_REQUIRED
 // for an elevated request when the caller's second factor is not fresh, MFA_REQUIRED when they have none and one is
 // required. Audited as APPROVAL_DECISION_RECORDED, the last one also as
 // APPROVAL_GRANTED; events DECIDED or APPROVED.
@@ -130,6 +131,22 @@ func (s *Service) decide(ctx context.Context, id uuid.UUID, hash string, b ballo
 	return s.Client.ToolApproval.Get(ctx, id)
 }
 
+// mayDecide says whether p, who holds these rights, may decide on a request now, by its row alone.
+func (s Settings) mayDecide(p, rights *authz.Principal, a *ent.ToolApproval, hash string) error {
+	if p.Kind != enum.ActorKindUser || !rights.Can("approvals:decide") {
+		return errs.New(errs.Forbidden, "Only a person who holds approvals:decide at this moment can decide.")
+	}
+	return Stored(a).CheckDecision(p.UserID, hash, s.Version(), now())
+}
+
+// ViewerCanDecide says whether the context's principal could decide on a request now: they hold approvals:decide, did not
+// ask for it and have not decided on it, it is open and of today's policy, and it is not an elevated one that an API token
+// would approve. Approving an elevated one still takes a fresh second factor. It reads nothing.
+func (s *Service) ViewerCanDecide(ctx context.Context, a *ent.ToolApproval) bool {
+	p := authz.From(ctx)
+	return p != nil && (!p.APIToken || !a.RequiresElevatedApproval) && s.Policy.mayDecide(p, p, a, a.ArgsHash) == nil
+}
+
 // matter is a request with its call, both locked.
 type matter struct {
 	x      *ent.ToolExecution
@@ -169,10 +186,7 @@ func (s *Service) judge(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pri
 	if m.people, err = s.Policy.Load(ctx, tx.PG, ids...); err != nil {
 		return "", err
 	}
-	if p.Kind != enum.ActorKindUser || !m.people[p.UserID].Can("approvals:decide") {
-		return "", errs.New(errs.Forbidden, "Only a person who holds approvals:decide at this moment can decide.")
-	}
-	if err := Stored(m.a).CheckDecision(p.UserID, hash, s.Policy.Version(), now()); err != nil {
+	if err := s.Policy.mayDecide(p, m.people[p.UserID], m.a, hash); err != nil {
 		switch {
 		case errs.Is(err, errs.Expired):
 			return enum.ToolReasonCodeApprovalExpired, err
@@ -194,6 +208,13 @@ func (s *Service) judge(ctx context.Context, tx *uow.Tx, m *matter, p *authz.Pri
 	}
 	if m.people[m.a.UserID], err = delegate.Narrow(ctx, tx.PG, m.people[m.a.UserID], delegate.Execution, m.x.ID); err != nil {
 		return "", err
+	}
+	reason, err := AnswerEnded(ctx, tx.PG, m.x)
+	if err != nil {
+		return "", err
+	}
+	if reason != "" {
+		return reason, errs.InState(errs.FailedPrecondition, string(m.a.State()), "The answer this was asked for has ended; its result would reach nobody.")
 	}
 	if !MayCall(m.people[m.a.UserID], t.RequiredPermission) {
 		return enum.ToolReasonCodeAuthorizationLost, errs.InState(errs.FailedPrecondition, string(m.a.State()), "The requester may no longer call this tool.")

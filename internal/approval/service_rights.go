@@ -2,6 +2,7 @@ package approval
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -65,6 +66,32 @@ func (s Settings) Requester(ctx context.Context, tx pgx.Tx, x *ent.ToolExecution
 		return nil, err
 	}
 	return delegate.Narrow(ctx, tx, loaded[x.UserID], delegate.Execution, x.ID)
+}
+
+// AnswerEnded is why the answer that a call was made for has no use for it any more, "" while it has or when there is
+// none: BY_REQUESTER when its user stopped it, AUTHORIZATION_LOST when it failed, which lets nothing go on in its name,
+// SESSION_DELETED when it is gone. Whoever ends an answer ends its open calls too; this is for what was left over.
+func AnswerEnded(ctx context.Context, tx pgx.Tx, x *ent.ToolExecution) (enum.ToolReasonCode, error) {
+	switch {
+	case x.ReplyID == nil:
+		return "", nil
+	case x.SessionID == nil:
+		return enum.ToolReasonCodeSessionDeleted, nil
+	}
+	var status enum.MessageStatus
+	var stop bool
+	err := tx.QueryRow(ctx, `SELECT status, cancel_requested FROM chat_messages WHERE id = $1`, *x.ReplyID).Scan(&status, &stop)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return enum.ToolReasonCodeSessionDeleted, nil
+	case err != nil:
+		return "", fmt.Errorf("read the answer of call %s: %w", x.ID, err)
+	case stop || status == enum.MessageStatusCancelled:
+		return enum.ToolReasonCodeByRequester, nil
+	case status != enum.MessageStatusPending && status != enum.MessageStatusStreaming:
+		return enum.ToolReasonCodeAuthorizationLost, nil
+	}
+	return "", nil
 }
 
 // rightsOf gives what the loaded principals may decide; the unknown nothing.

@@ -131,7 +131,11 @@ func entry(x *ent.ToolExecution, action enum.AuditAction, c Change) audit.Entry 
 }
 
 // End cancels a call that has not begun, and closes its approval request with it. The caller has locked and judged x.
+// ILLEGAL_TRANSITION once it runs: only its worker ends it then, because the tool may have taken effect.
 func End(ctx context.Context, tx *uow.Tx, x *ent.ToolExecution, reason enum.ToolReasonCode) error {
+	if x.Status == enum.ToolExecutionStatusRunning {
+		return errs.InState(errs.IllegalTransition, string(x.Status), "This tool call runs already; cancel it with cancelToolExecution.")
+	}
 	if err := Advance(ctx, tx, x, Change{To: enum.ToolExecutionStatusCancelled, Reason: reason}); err != nil {
 		return err
 	}

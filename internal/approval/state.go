@@ -26,34 +26,10 @@ type Request struct {
 	WithdrawnAt       *time.Time
 }
 
-// State derives the state at a time. What happened stays what it was; only what is still open, or granted and
-// unused, expires. A grant without a time to use it by is expired.
+// State is the state at a time; decision.Facts has the rule.
 func (r Request) State(now time.Time) enum.ApprovalState {
-	approvals := 0
-	for _, d := range r.Decisions {
-		if !d.Approved {
-			return enum.ApprovalStateRejected
-		}
-		approvals++
-	}
-	switch {
-	case r.IsApproved != nil && !*r.IsApproved:
-		return enum.ApprovalStateRejected
-	case r.ConsumedAt != nil:
-		return enum.ApprovalStateConsumed
-	case r.WithdrawnAt != nil:
-		return enum.ApprovalStateWithdrawn
-	case r.IsApproved != nil && (r.UseBy == nil || !now.Before(*r.UseBy)):
-		return enum.ApprovalStateExpired
-	case r.IsApproved != nil:
-		return enum.ApprovalStateApproved
-	case !now.Before(r.ExpiresAt):
-		return enum.ApprovalStateExpired
-	case approvals > 0:
-		return enum.ApprovalStatePartiallyApproved
-	default:
-		return enum.ApprovalStatePending
-	}
+	return decision.Facts{IsApproved: r.IsApproved, Decisions: r.Decisions, ExpiresAt: r.ExpiresAt, UseBy: r.UseBy, ConsumedAt: r.ConsumedAt,
+		WithdrawnAt: r.WithdrawnAt}.State(now)
 }
 
 // Open says whether decisions are still taken.

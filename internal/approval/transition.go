@@ -29,11 +29,11 @@ var Steps = []Step{
 	{enum.ToolExecutionStatusAwaitingApproval, enum.ToolExecutionStatusRejected, []enum.ToolReasonCode{enum.ToolReasonCodeApproverRejected}, nil, "any one rejection"},
 	{enum.ToolExecutionStatusAwaitingApproval, enum.ToolExecutionStatusCancelled, []enum.ToolReasonCode{
 		enum.ToolReasonCodeByRequester, enum.ToolReasonCodeByAdmin, enum.ToolReasonCodeApprovalExpired, enum.ToolReasonCodeAuthorizationLost,
-		enum.ToolReasonCodeToolChanged, enum.ToolReasonCodeSessionDeleted}, nil, "withdrawn, expired, requester's rights lost, tool disabled or changed, session deleted"},
+		enum.ToolReasonCodeToolChanged, enum.ToolReasonCodeSessionDeleted}, nil, "withdrawn, expired, requester's rights lost, tool disabled or changed, session deleted, its answer ended"},
 	{enum.ToolExecutionStatusPending, enum.ToolExecutionStatusRunning, nil, nil, "a worker takes it and consumes the grant"},
 	{enum.ToolExecutionStatusPending, enum.ToolExecutionStatusCancelled, []enum.ToolReasonCode{
 		enum.ToolReasonCodeByRequester, enum.ToolReasonCodeByAdmin, enum.ToolReasonCodeGrantLapsed, enum.ToolReasonCodeAuthorizationLost,
-		enum.ToolReasonCodeToolChanged, enum.ToolReasonCodeSessionDeleted, enum.ToolReasonCodeQueueTimeout}, nil, "cancelled, grant lapsed, permission lost, tool changed, queued too long"},
+		enum.ToolReasonCodeToolChanged, enum.ToolReasonCodeSessionDeleted, enum.ToolReasonCodeQueueTimeout}, nil, "cancelled, grant lapsed, permission lost, tool changed, its answer ended, queued too long"},
 	{enum.ToolExecutionStatusRunning, enum.ToolExecutionStatusCompleted, nil, nil, "result valid"},
 	{enum.ToolExecutionStatusRunning, enum.ToolExecutionStatusFailed, nil, []enum.ToolErrorCode{
 		enum.ToolErrorCodeToolError, enum.ToolErrorCodeTimeout, enum.ToolErrorCodeInvalidResult, enum.ToolErrorCodeWorkerLost,

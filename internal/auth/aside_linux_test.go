@@ -19,7 +19,7 @@ func TestAside(t *testing.T) {
 	own := nice()
 	var within int
 	aside(func() { within = nice() })
-	require.Equal(t, max(own, hashNice), within)
+	require.Equal(t, max(own, asideNice), within)
 	require.Equal(t, own, nice(), "the caller's own thread stays as it is")
 	require.PanicsWithValue(t, "a fault", func() { aside(func() { panic("a fault") }) })
 }

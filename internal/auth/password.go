@@ -92,8 +92,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer done()
-	var enc string
-	aside(func() { enc, err = argon2id.CreateHash(password, &h.params) })
+	enc, err := argon2id.CreateHash(password, &h.params)
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}
@@ -112,16 +111,15 @@ func (h *Hasher) Choose(ctx context.Context, field, password string, own ...stri
 		return "", err
 	}
 	defer done()
-	var enc string
-	aside(func() {
-		if err = strong(field, p, known); err != nil {
-			return
-		}
-		if enc, err = argon2id.CreateHash(p, &h.params); err != nil {
-			err = fmt.Errorf("hash a password: %w", err)
-		}
-	})
-	return enc, err
+	aside(func() { err = strong(field, p, known) })
+	if err != nil {
+		return "", err
+	}
+	enc, err := argon2id.CreateHash(p, &h.params)
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	return enc, nil
 }
 
 // Verify says whether password is the one behind encoded, and whether encoded should be replaced by a new Hash
@@ -141,7 +139,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, reha
 		return false, false, err
 	}
 	defer done()
-	aside(func() { ok, err = argon2id.ComparePasswordAndHash(password, encoded) })
+	ok, err = argon2id.ComparePasswordAndHash(password, encoded)
 	if err != nil {
 		return false, false, errors.New("a stored password hash cannot be compared")
 	}

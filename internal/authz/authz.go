@@ -27,8 +27,10 @@ type Principal struct {
 	Superuser bool
 	APIToken  bool      // a program with an API token: its rights are the token's, and it may not change who may sign in
 	ExpiresAt time.Time // of the token; zero for a system principal
-	MustEnrol bool      // a role of the user's demands a second factor that they do not have: until then they may do nothing
-	perms     map[string]bool
+	// A role of the user's demands a second factor. Who must enrol has none, who must step up has one that this login
+	// session was not given: until then they may do nothing.
+	MustEnrol, MustStepUp bool
+	perms                 map[string]bool
 }
 
 // NewUser makes the principal of a signed-in person. perms are names of the form resource:action.
@@ -163,19 +165,31 @@ func Signed(ctx context.Context) (*Principal, error) {
 }
 
 // Require gives the context's principal if it has the permission: UNAUTHENTICATED without a principal, FORBIDDEN
-// without the permission, MFA_REQUIRED in its place when they have none until they enrol a second factor.
+// without the permission, in whose place stands what Pending says.
 func Require(ctx context.Context, resource, action string) (*Principal, error) {
 	p, err := Signed(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if name := resource + ":" + action; !p.Can(name) {
-		if p.MustEnrol {
-			return nil, errs.InState(errs.MFARequired, "ENROLLMENT", "Your role demands a second factor. Enrol one with enrollTotp and confirmTotp first.")
+		if err := p.Pending(); err != nil {
+			return nil, err
 		}
 		return nil, errs.New(errs.Forbidden, "This needs the permission %s. Ask an administrator for a role that holds it.", name)
 	}
 	return p, nil
+}
+
+// Pending is why p has no rights yet although their roles give some: MFA_REQUIRED until they enrol a second factor,
+// STEP_UP_REQUIRED until they give it in this login session; nil.
+func (p *Principal) Pending() error {
+	switch {
+	case p.MustEnrol:
+		return errs.InState(errs.MFARequired, "ENROLLMENT", "Your role demands a second factor. Enrol one with enrollTotp and confirmTotp first.")
+	case p.MustStepUp:
+		return errs.New(errs.StepUpRequired, "Your role demands a second factor, which was not given in this session. Call stepUp first.")
+	}
+	return nil
 }
 
 // Request is what is known of the request being served; it goes into audit rows.

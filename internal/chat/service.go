@@ -40,10 +40,10 @@ const (
 	pickupTime = 5 * time.Second
 )
 
-// ToolCanceller ends tool calls that have not ended.
+// ToolCanceller ends tool calls that have not ended, in the unit of work that ends what they were made for.
 type ToolCanceller interface {
-	CancelReply(ctx context.Context, replyID uuid.UUID) error
-	CancelSession(ctx context.Context, sessionID uuid.UUID) error
+	CancelReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error
+	CancelSession(ctx context.Context, tx *uow.Tx, sessionID uuid.UUID) error
 }
 
 // Service keeps conversations. It is safe for concurrent use.
@@ -229,20 +229,20 @@ func (s *Service) refused(ctx context.Context, doing string, id uuid.UUID, err e
 	return err
 }
 
-// Delete removes the caller's conversation and its messages, after stopping what runs in it, and ends who listens to it.
-// Tool calls, approvals and audit rows stay. NOT_FOUND, FORBIDDEN. Audited as CHAT_SESSION_DELETED.
+// Delete removes the caller's conversation and its messages, stops what runs in it and ends who listens to it. Tool calls,
+// approvals and audit rows stay. NOT_FOUND, FORBIDDEN. Audited as CHAT_SESSION_DELETED.
 func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 	if err := uid.Check(id, uid.ChatSession, "id"); err != nil {
 		return err
 	}
-	if _, err := s.Cancel(ctx, id); err != nil {
-		return err
-	}
-	if err := s.Tools.CancelSession(ctx, id); err != nil {
-		return err
-	}
-	return s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+	err := s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		if _, err := ownSession(ctx, tx, id); err != nil {
+			return err
+		}
+		if _, err := s.stopUnderWay(ctx, tx, id); err != nil {
+			return err
+		}
+		if err := s.Tools.CancelSession(ctx, tx, id); err != nil {
 			return err
 		}
 		n, err := tx.ChatMessage.Query().Where(chatmessage.SessionID(id)).Count(ctx)
@@ -256,6 +256,7 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID) error {
 		tx.Audit(audit.Entry{Action: enum.AuditActionChatSessionDeleted, Resource: "ChatSession", ResourceID: id, SessionID: id, Details: map[string]any{"messages": n}})
 		return nil
 	})
+	return s.refused(ctx, "delete", id, err)
 }
 
 // Message is what is sent.
@@ -338,7 +339,8 @@ func earlier(ctx context.Context, tx *uow.Tx, in Message) (*Sent, error) {
 }
 
 // Cancel stops the answer being written in the caller's conversation and returns it; nil when there is none. A worker
-// that holds the answer is told and ends it within moments; the returned message may still be STREAMING. Audited as
+// that holds the answer is told and ends it within moments; the returned message may still be STREAMING. Its tool calls
+// that have not ended are cancelled with it. Audited as
 // CHAT_GENERATION_CANCELLED.
 func (s *Service) Cancel(ctx context.Context, sessionID uuid.UUID) (*ent.ChatMessage, error) {
 	if err := uid.Check(sessionID, uid.ChatSession, "sessionId"); err != nil {
@@ -346,29 +348,33 @@ func (s *Service) Cancel(ctx context.Context, sessionID uuid.UUID) (*ent.ChatMes
 	}
 	var reply *ent.ChatMessage
 	err := s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		c, err := ownSession(ctx, tx, sessionID)
-		if err != nil {
+		if _, err := ownSession(ctx, tx, sessionID); err != nil {
 			return err
 		}
-		m, err := tx.ChatMessage.Query().Where(chatmessage.SessionID(c.ID), chatmessage.RoleEQ(enum.MessageRoleAssistant),
-			chatmessage.StatusIn(enum.MessageStatusPending, enum.MessageStatusStreaming)).ForUpdate().First(ctx)
-		if ent.IsNotFound(err) {
-			return nil
-		}
-		if err != nil {
+		var err error
+		if reply, err = s.stopUnderWay(ctx, tx, sessionID); err != nil || reply == nil {
 			return err
 		}
-		reply, err = s.stop(ctx, tx, m)
-		return err
+		return s.Tools.CancelReply(ctx, tx, reply.ID)
 	})
 	if err != nil || reply == nil {
 		return nil, s.refused(ctx, "cancel", sessionID, err)
 	}
-	if err := s.Tools.CancelReply(ctx, reply.ID); err != nil {
-		return nil, err
-	}
 	s.Client.Adopt(reply) // its edges are read after commit
 	return reply, nil
+}
+
+// stopUnderWay stops the answer being written in a conversation that the caller holds; nil when there is none.
+func (s *Service) stopUnderWay(ctx context.Context, tx *uow.Tx, sessionID uuid.UUID) (*ent.ChatMessage, error) {
+	m, err := tx.ChatMessage.Query().Where(chatmessage.SessionID(sessionID), chatmessage.RoleEQ(enum.MessageRoleAssistant),
+		chatmessage.StatusIn(enum.MessageStatusPending, enum.MessageStatusStreaming)).ForUpdate().First(ctx)
+	if ent.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // nothing is being written
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.stop(ctx, tx, m)
 }
 
 // stop ends an answer that no worker holds, or asks the worker that holds it to.

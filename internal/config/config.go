@@ -62,10 +62,11 @@ type Server struct {
 
 // Database is about PostgreSQL.
 type Database struct {
-	URL        Secret `env:"DATABASE_URL" required:"production" check:"postgres" doc:"URL of PostgreSQL with pgvector for the server's role, which owns nothing. Empty: a private cluster in the data folder."`
-	MigrateURL Secret `env:"CDSA_MIGRATE_URL" check:"postgres" derived:"DATABASE_URL" doc:"URL for the role that owns the schema and runs migrations."`
-	MaxConns   int    `env:"CDSA_DATABASE_MAX_CONNS" default:"16" min:"2" max:"1000" doc:"Most connections to the database."`
-	PGBin      string `env:"CDSA_PG_BIN" doc:"Folder of initdb and postgres for the private cluster. Empty: the newest one found that has pgvector."`
+	URL              Secret        `env:"DATABASE_URL" required:"production" check:"postgres" doc:"URL of PostgreSQL with pgvector for the server's role, which owns nothing. Empty: a private cluster in the data folder."`
+	MigrateURL       Secret        `env:"CDSA_MIGRATE_URL" check:"postgres" derived:"DATABASE_URL" doc:"URL for the role that owns the schema and runs migrations."`
+	MaxConns         int           `env:"CDSA_DATABASE_MAX_CONNS" default:"16" min:"2" max:"1000" doc:"Most connections to the database."`
+	StatementTimeout time.Duration `env:"CDSA_STATEMENT_TIMEOUT" default:"30s" min:"100ms" max:"10m" doc:"Longest that the database works on one statement of an operation. Background work and migrations are not bounded by it."`
+	PGBin            string        `env:"CDSA_PG_BIN" doc:"Folder of initdb and postgres for the private cluster. Empty: the newest one found that has pgvector."`
 }
 
 // Bus is about NATS.
@@ -100,7 +101,7 @@ type Identity struct {
 	Argon2Parallelism int           `env:"CDSA_ARGON2_PARALLELISM" default:"1" min:"1" max:"16" doc:"Lanes of a password hash."`
 	Argon2Concurrent  int           `env:"CDSA_ARGON2_CONCURRENT" default:"0" min:"0" max:"256" doc:"Password hashes at once. 0: half of the CPUs."`
 	// The second factor.
-	MFARoles      []string      `env:"CDSA_MFA_ROLES" doc:"Roles whose holders may do nothing but enrol until they have a second factor, separated by commas."`
+	MFARoles      []string      `env:"CDSA_MFA_ROLES" doc:"Roles, separated by commas, whose holders may do nothing but enrol until they have a second factor, and in each login session until they gave it."`
 	MFARequired   []string      `env:"CDSA_MFA_REQUIRED_FOR" default:"none" production:"decide_critical,reveal_secret,break_glass" oneof:"none,decide_critical,reveal_secret,break_glass,change_roles" doc:"Acts that nobody may do without a second factor, separated by commas. Whoever has one must give it afresh for any of these, set or not."`
 	StepUpAge     time.Duration `env:"CDSA_STEP_UP_AGE" default:"10m" min:"10s" max:"1h" doc:"How long a second factor counts as fresh."`
 	OIDCProviders Secret        `env:"CDSA_OIDC_PROVIDERS" doc:"OpenID Connect providers, a JSON list; docs/identity.md has its form."`
@@ -154,6 +155,7 @@ type Limits struct {
 	RateRefill    int           `env:"CDSA_RATE_REFILL" default:"4000" production:"100" min:"1" max:"1000000000" doc:"Points a second that flow back."`
 	Tokens        int           `env:"CDSA_MAX_TOKENS" default:"10000" min:"100" max:"1000000" doc:"Lexical tokens in a GraphQL document."`
 	Complexity    int           `env:"CDSA_MAX_COMPLEXITY" default:"20000" min:"100" max:"10000000" doc:"Cost of a GraphQL operation, counted by fields and page sizes."`
+	Answer        Bytes         `env:"CDSA_MAX_ANSWER" default:"32MiB" min:"64KiB" max:"1GiB" doc:"Bytes that are read from the database for one answer, and as many of text that are written into it. A document of more text cannot be read; the indexer takes texts of up to 20 MiB."`
 	Operations    int           `env:"CDSA_MAX_OPERATIONS" default:"50" min:"1" max:"1000" doc:"Operations in a GraphQL document."`
 	Mutations     int           `env:"CDSA_MAX_MUTATIONS" default:"20" min:"1" max:"1000" doc:"Root fields of a mutation."`
 	Errors        int           `env:"CDSA_MAX_ERRORS" default:"50" min:"1" max:"1000" doc:"Errors returned for one operation."`

@@ -18,7 +18,6 @@ import (
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
-	"cdsa.dev/cdsa/internal/job"
 	"cdsa.dev/cdsa/internal/uid"
 	"cdsa.dev/cdsa/internal/uow"
 )
@@ -48,7 +47,7 @@ type Input struct {
 
 // Create stores a document of the caller's and begins its processing, which documentEvents follow. Any bytes are taken;
 // what cannot be read ends FAILED. The same bytes by the same owner give the document that is already there, unchanged,
-// and begin its processing again if that had failed. Needs documents:write: UNAUTHENTICATED, FORBIDDEN, BAD_USER_INPUT,
+// and begin its processing again, by the new name and type, if that had failed. Needs documents:write: UNAUTHENTICATED, FORBIDDEN, BAD_USER_INPUT,
 // RESOURCE_EXHAUSTED for a file that is too large. Audited as DOCUMENT_UPLOADED.
 func (s *Service) Create(ctx context.Context, in Input) (*ent.Document, error) {
 	p, err := authz.Require(ctx, "documents", "write")
@@ -127,7 +126,7 @@ func (s *Service) store(ctx context.Context, p *authz.Principal, in Input, data 
 		q.Select(columns(false)...)
 		d, err := q.Only(ctx)
 		if err == nil {
-			return d.ID, again(ctx, tx, d)
+			return d.ID, again(ctx, tx, d, in)
 		}
 		if !ent.IsNotFound(err) {
 			return uuid.Nil, err
@@ -152,29 +151,30 @@ func (s *Service) store(ctx context.Context, p *authz.Principal, in Input, data 
 			details["requiredPermission"] = *d.RequiredPermission
 		}
 		tx.Audit(audit.Entry{Action: enum.AuditActionDocumentUploaded, Resource: "Document", ResourceID: d.ID, Details: details, Sensitive: atLeastConfidential(d.Sensitivity)})
-		begin(tx, d.ID)
+		begin(tx, d.ID, d.FileSize)
 		return d.ID, nil
 	})
 }
 
-// again records that the bytes were there already, and gives a failed document another try.
-func again(ctx context.Context, tx *uow.Tx, d *ent.Document) error {
+// again records that the bytes were there already, and gives a failed document another try, by the name and type it has now:
+// they may be why it failed.
+func again(ctx context.Context, tx *uow.Tx, d *ent.Document, in Input) error {
 	n, err := tx.Document.Update().Where(document.ID(d.ID), document.StatusEQ(enum.DocumentStatusFailed)).SetStatus(enum.DocumentStatusUploaded).
-		SetIsProcessed(false).ClearProcessingError().SetLeaseExpiresAt(time.Now().UTC().Add(pickupTime)).Save(ctx)
+		SetIsProcessed(false).ClearProcessingError().SetSource(in.Source).SetFileType(in.ContentType).SetLeaseExpiresAt(time.Now().UTC().Add(pickupTime)).Save(ctx)
 	if err != nil {
 		return err
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionDocumentUploaded, Resource: "Document", ResourceID: d.ID, Details: map[string]any{"existing": true, "retry": n > 0}})
 	if n > 0 {
-		begin(tx, d.ID)
+		begin(tx, d.ID, d.FileSize)
 	}
 	return nil
 }
 
 // begin sets off the processing of a document that is UPLOADED.
-func begin(tx *uow.Tx, id uuid.UUID) {
+func begin(tx *uow.Tx, id uuid.UUID, size int64) {
 	tx.Event(fact.Documents, fact.Document{Status: enum.DocumentStatusUploaded, Document: id})
-	tx.Job(job.Index{Document: id}, nil)
+	enqueue(tx, id, size)
 }
 
 // Delete removes the caller's document and its passages. Results of earlier searches keep the document's id and offsets.

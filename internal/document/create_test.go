@@ -84,6 +84,31 @@ func TestService_Create(t *testing.T) {
 		require.False(t, again.IsProcessed)
 		require.Equal(t, 2, w.jobs(d.ID))
 	})
+	t.Run("FailedByItsName", func(t *testing.T) {
+		file := func(name string) Input {
+			return Input{Title: "page", File: strings.NewReader("<p hidden>plain words"), Filename: name, SourceType: enum.DocumentSourceTypeUpload}
+		}
+		d := w.create(w.ann, file("a.html"), true)
+		require.Equal(t, enum.DocumentStatusFailed, d.Status)
+		again := w.create(w.ann, file("a.txt"), true)
+		require.Equal(t, d.ID, again.ID)
+		require.Equal(t, enum.DocumentStatusIndexed, again.Status)
+		require.Equal(t, "text/plain", again.FileType)
+		require.Equal(t, "a.txt", again.Source)
+	})
+	t.Run("Charset", func(t *testing.T) {
+		text := "\x84\xee\xe3\xee\xe2\xee\xf0 \xe0\xf0\xe5\xed\xe4\xfb"
+		in := func(contentType string) Input {
+			return Input{Title: "charset", File: strings.NewReader(text), Filename: "a.txt", ContentType: contentType, SourceType: enum.DocumentSourceTypeUpload}
+		}
+		d := w.create(w.ann, in("text/plain"), true)
+		require.Equal(t, enum.DocumentStatusFailed, d.Status)
+		require.Contains(t, *d.ProcessingError, "Save it as UTF-8")
+		d = w.create(w.ann, in("text/plain; charset=Windows-1251"), true)
+		require.Equal(t, enum.DocumentStatusIndexed, d.Status)
+		require.Equal(t, "„оговор аренды", *d.Content)
+		require.Equal(t, "text/plain; charset=windows-1251", d.FileType, "as it must be read if it is processed again")
+	})
 	t.Run("AtOnce", func(t *testing.T) {
 		var wg sync.WaitGroup
 		ids := make([]uuid.UUID, 6)

@@ -74,10 +74,10 @@ func without(columns []string, not ...string) []string {
 	return slices.DeleteFunc(slices.Clone(columns), func(c string) bool { return slices.Contains(not, c) })
 }
 
-// read loads a document outside a unit of work as the context's principal, so that its edges can be read.
+// read loads a document without its text outside a unit of work as the context's principal, so that its edges can be read.
 func (s *Service) read(ctx context.Context, id uuid.UUID) (*ent.Document, error) {
 	q := s.Client.Document.Query().Where(document.ID(id))
-	q.Select(columns(true)...)
+	q.Select(columns(false)...)
 	d, err := q.Only(ctx)
 	if ent.IsNotFound(err) {
 		return nil, errs.Missing("document")

@@ -26,9 +26,9 @@ const maxProcessing = 15 * time.Minute
 // Progress of the whole at the beginning of each step, 0..1.
 const (
 	atExtracting = 0.05
-	atChunking   = 0.15
-	atEmbedding  = 0.2
-	atStoring    = 0.9
+	atChunking   = 0.08
+	atEmbedding  = 0.1
+	atSwap       = 0.99
 )
 
 // Sentences for the document's row.
@@ -100,14 +100,17 @@ func (s *Service) process(ctx context.Context, c *claim, model uuid.UUID, endBea
 	if err != nil {
 		return err
 	}
-	if err := c.advance(ctx, enum.DocumentStatusChunking, atChunking); err != nil {
+	if err := c.advance(ctx, enum.DocumentStatusChunking, atChunking, nil); err != nil {
 		return err
 	}
-	rows, err := s.prepare(ctx, c, t)
+	chunks, err := guard(func() ([]retrieval.Chunk, error) { return store.Cut(t) })
 	if err != nil {
 		return err
 	}
-	return s.swap(ctx, c, model, t, rows, endBeat)
+	if err := s.fill(ctx, c, model, t, chunks); err != nil {
+		return err
+	}
+	return s.swap(ctx, c, model, t, len(chunks), endBeat)
 }
 
 func (s *Service) extract(ctx context.Context, c *claim) (*retrieval.Text, error) {
@@ -125,25 +128,32 @@ func (s *Service) extract(ctx context.Context, c *claim) (*retrieval.Text, error
 	return guard(func() (*retrieval.Text, error) { return retrieval.Extract(ctx, data, "", c.fileType) })
 }
 
-// prepare cuts and embeds. EMBEDDING begins once the text is cut.
-func (s *Service) prepare(ctx context.Context, c *claim, t *retrieval.Text) ([]store.Row, error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var unsaid error
-	rows, err := guard(func() ([]store.Row, error) {
-		return store.Prepare(ctx, s.Embedder, t, func(done, total int) {
-			c.note(atEmbedding + (atStoring-atEmbedding)*float64(done)/float64(max(total, 1)))
-			if done == 0 {
-				if unsaid = c.advance(ctx, enum.DocumentStatusEmbedding, atEmbedding); unsaid != nil {
-					stop()
-				}
-			}
-		})
+// fill embeds the passages and stores them as the next generation, which no search finds yet, a batch a transaction: progress can
+// be told, a document that is deleted is let go, and a large one holds no lock for minutes.
+func (s *Service) fill(ctx context.Context, c *claim, model uuid.UUID, t *retrieval.Text, chunks []retrieval.Chunk) error {
+	generation := c.generation + 1
+	err := c.advance(ctx, enum.DocumentStatusEmbedding, atEmbedding, func(ctx context.Context, tx *uow.Tx, _ store.Document) error {
+		return store.DropChunks(ctx, tx.PG, c.id, generation, model)
 	})
-	if unsaid != nil {
-		return nil, unsaid
+	if err != nil {
+		return err
 	}
-	return rows, err
+	p := store.Preparer{Embedder: s.Embedder, Language: t.Language}
+	for at := 0; at < len(chunks); at += store.Batch {
+		end := min(at+store.Batch, len(chunks))
+		rows, err := guard(func() ([]store.Row, error) { return p.Rows(ctx, chunks[at:end]) })
+		if err != nil {
+			return err
+		}
+		progress := atEmbedding + (atSwap-atEmbedding)*float64(end)/float64(len(chunks))
+		err = c.advance(ctx, enum.DocumentStatusEmbedding, progress, func(ctx context.Context, tx *uow.Tx, access store.Document) error {
+			return store.AddChunks(ctx, tx.PG, access, generation, model, rows)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // guard marks what fails in f as broken, panics included: no file may take the server down. A panic's value may quote the
@@ -160,36 +170,32 @@ func guard[T any](f func() (T, error)) (v T, err error) {
 	return v, err
 }
 
-// swap stores the new generation in place of the old. Until it commits, searches find the old one.
-func (s *Service) swap(ctx context.Context, c *claim, model uuid.UUID, t *retrieval.Text, rows []store.Row, endBeat func()) error {
+// swap puts the new generation in place of the old. Until it commits, searches find the old one.
+func (s *Service) swap(ctx context.Context, c *claim, model uuid.UUID, t *retrieval.Text, passages int, endBeat func()) error {
+	endBeat()
 	return s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		// This keeps the document from being deleted but not from being heartbeaten, which goes on; the row is locked last.
-		tag, err := tx.PG.Exec(ctx, "SELECT FROM documents WHERE id = $1 FOR KEY SHARE", c.id)
-		if err != nil {
+		if err := lockOwner(ctx, tx, c.access.OwnerID); err != nil {
+			return err
+		}
+		access, err := c.hold(ctx, tx)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return errLost
+		case err != nil:
 			return fmt.Errorf("hold the document: %w", err)
 		}
-		if tag.RowsAffected() == 0 {
-			return errLost
-		}
 		generation := c.generation + 1
-		if err := store.ReplaceChunks(ctx, tx.PG, c.access, generation, model, rows); err != nil {
+		if err := c.complete(ctx, tx.PG, generation, t); err != nil {
 			return err
-		}
-		endBeat()
-		access, err := c.complete(ctx, tx.PG, generation, t)
-		if err != nil {
-			return err
-		}
-		if changed(access, c.access) {
-			if err := store.CopyAccess(ctx, tx.PG, access); err != nil {
-				return err
-			}
 		}
 		if err := store.DropOldChunks(ctx, tx.PG, c.id, generation); err != nil {
 			return err
 		}
+		if err := c.next(ctx, tx); err != nil {
+			return err
+		}
 		tx.Audit(audit.Entry{Action: enum.AuditActionDocumentProcessed, Resource: "Document", ResourceID: c.id, Sensitive: atLeastConfidential(access.Sensitivity),
-			Details: map[string]any{"generation": generation, "passages": len(rows), "embeddingModel": model, "language": t.Language, "type": t.MIME}})
+			Details: map[string]any{"generation": generation, "passages": passages, "embeddingModel": model, "language": t.Language, "type": t.MIME}})
 		tx.Event(fact.Documents, fact.Document{Status: enum.DocumentStatusIndexed, Document: c.id, Progress: 1})
 		return nil
 	})
@@ -203,7 +209,15 @@ func changed(a, b store.Document) bool {
 
 // fail ends the processing with a sentence. A former generation stays searchable.
 func (s *Service) fail(ctx context.Context, c *claim, sentence string) error {
-	err := s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error { return failed(ctx, tx, c.id, &c.lease, sentence) })
+	err := s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
+		if err := lockOwner(ctx, tx, c.access.OwnerID); err != nil {
+			return err
+		}
+		if err := failed(ctx, tx, c.id, &c.lease, sentence); err != nil {
+			return err
+		}
+		return c.next(ctx, tx)
+	})
 	if errors.Is(err, errLost) {
 		return nil
 	}
@@ -219,6 +233,9 @@ func failed(ctx context.Context, tx *uow.Tx, id uuid.UUID, lease *time.Time, sen
 	}
 	if tag.RowsAffected() == 0 {
 		return errLost
+	}
+	if err := store.DropNewChunks(ctx, tx.PG, id); err != nil {
+		return err
 	}
 	tx.Audit(audit.Entry{Action: enum.AuditActionDocumentProcessingFailed, Resource: "Document", ResourceID: id, Failed: true, Error: sentence})
 	tx.Event(fact.Documents, fact.Document{Status: enum.DocumentStatusFailed, Document: id, Progress: 1})

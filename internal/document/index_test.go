@@ -20,7 +20,9 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/job"
 	"cdsa.dev/cdsa/internal/retrieval"
+	"cdsa.dev/cdsa/internal/retrieval/store"
 	"cdsa.dev/cdsa/internal/testkit"
 )
 
@@ -213,6 +215,78 @@ func TestService_Index_Again(t *testing.T) {
 	require.Len(t, find("narwhals"), 1)
 }
 
+// A worker that fails half way leaves no passages; one that was killed leaves some, which the next one replaces.
+func TestService_Index_HalfWay(t *testing.T) {
+	w := newWorld(t)
+	d := w.create(w.ann, note("d", long(150, "epsilon zeta")), false)
+	slow := stall(w.Embedder, 2)
+	ctx, stop := context.WithCancel(context.Background())
+	done := start(ctx, w.with(slow), d.ID)
+	<-slow.reached
+	stored := func() int {
+		return w.Count(t, "SELECT count(*) FROM document_chunks WHERE document_id = $1", d.ID)
+	}
+	require.Equal(t, store.Batch, stored())
+	require.Greater(t, w.events(d.ID)[len(w.events(d.ID))-1].Progress, 0.3, "the progress of storing is told")
+	found, err := w.Search(testkit.As(w.ann), SearchParams{Query: "epsilon", Limit: 10, Type: enum.SearchTypeHybrid})
+	require.NoError(t, err)
+	require.Empty(t, found.Hits)
+	n, err := w.ChunkCount(testkit.As(w.ann), d)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	w.exec("UPDATE documents SET is_public = true WHERE id = $1", d.ID)
+	stop()
+	require.NoError(t, <-done)
+	require.Equal(t, store.Batch, stored())
+	broken := w.with(failing{w.Embedder, func() error { return errors.New("broken") }})
+	require.NoError(t, broken.Index(context.Background(), d.ID))
+	require.Equal(t, enum.DocumentStatusFailed, w.document(d.ID).Status)
+	require.Zero(t, stored())
+	w.exec("UPDATE documents SET status = 'UPLOADED' WHERE id = $1", d.ID)
+	require.NoError(t, w.Index(context.Background(), d.ID))
+	require.Equal(t, enum.DocumentStatusIndexed, w.document(d.ID).Status)
+	require.Equal(t, stored(), w.Count(t, "SELECT count(*) FROM document_chunks WHERE is_public"))
+}
+
+// Each owner has one worker of large documents and one of small ones at most, and the next begins when one ends.
+func TestService_Index_Share(t *testing.T) {
+	w := newWorld(t)
+	upload := func(p *authz.Principal, size int, text string) uuid.UUID {
+		return w.create(p, note(text, strings.Repeat(text+" \n", size/(len(text)+2)+1)), false).ID
+	}
+	large := upload(w.ann, smallFile+1, "large one")
+	slow := stall(w.Embedder, 1)
+	done := start(context.Background(), w.with(slow), large)
+	<-slow.reached
+	second, third := upload(w.ann, smallFile+1, "large two"), upload(w.ann, smallFile+1, "large three")
+	for _, id := range []uuid.UUID{second, third} {
+		w.exec("DELETE FROM river_job")
+		require.NoError(t, w.Index(context.Background(), id))
+		require.Equal(t, enum.DocumentStatusUploaded, w.document(id).Status, "it waits for the first")
+		require.Nil(t, w.document(id).LeaseExpiresAt)
+	}
+	require.NoError(t, w.Sweep(context.Background()))
+	require.Zero(t, w.Count(t, "SELECT count(*) FROM river_job"), "without a job")
+	for _, id := range []uuid.UUID{upload(w.ann, 100, "small"), upload(w.bob, smallFile+1, "large one")} {
+		require.NoError(t, w.Index(context.Background(), id))
+		require.Equal(t, enum.DocumentStatusIndexed, w.document(id).Status)
+	}
+	require.Equal(t, 1, w.Count(t, "SELECT count(*) FROM river_job WHERE queue = $1", job.QueueIndexSmall))
+	close(slow.resume)
+	require.NoError(t, <-done)
+	require.Equal(t, 1, w.jobs(second), "the one that waited longest is next")
+	require.Zero(t, w.jobs(third))
+	broken := w.with(failing{w.Embedder, func() error { return errors.New("broken") }})
+	require.NoError(t, broken.Index(context.Background(), second))
+	require.Equal(t, 1, w.jobs(third), "a failure ends a turn too")
+
+	// A worker that never ends its turn: the sweep gives the turn to the next.
+	w.exec("UPDATE documents SET lease_expires_at = NULL WHERE id = $1", third)
+	w.exec("DELETE FROM river_job")
+	require.NoError(t, w.Sweep(context.Background()))
+	require.Equal(t, 1, w.jobs(third))
+}
+
 func TestService_Index_OtherModel(t *testing.T) {
 	w := newWorld(t)
 	d := w.create(w.ann, note("d", "lambda mu"), false)
@@ -231,8 +305,15 @@ func TestService_Sweep(t *testing.T) {
 		require.Equal(t, 1, w.jobs(d.ID))
 		w.exec("UPDATE documents SET lease_expires_at = now() - interval '1 second' WHERE id = $1", d.ID)
 		require.NoError(t, w.Sweep(context.Background()))
+		require.Equal(t, 1, w.jobs(d.ID), "a job that waits in the queue is not lost")
+		w.exec("DELETE FROM river_job")
 		require.NoError(t, w.Sweep(context.Background()))
-		require.Equal(t, 2, w.jobs(d.ID), "once")
+		require.NoError(t, w.Sweep(context.Background()))
+		require.Equal(t, 1, w.jobs(d.ID), "once")
+		w.exec("UPDATE documents SET lease_expires_at = now() - interval '1 second' WHERE id = $1", d.ID)
+		w.exec("UPDATE river_job SET state = 'running', attempted_at = now() - interval '6 seconds'")
+		require.NoError(t, w.Sweep(context.Background()))
+		require.Equal(t, 2, w.jobs(d.ID), "whoever took the job died before it took the document")
 		require.Len(t, w.events(d.ID), 1, "nothing happened that anyone wants to know")
 	})
 	t.Run("KillsItsWorkers", func(t *testing.T) {

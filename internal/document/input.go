@@ -12,6 +12,7 @@ import (
 
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
+	"cdsa.dev/cdsa/internal/retrieval"
 )
 
 // Bounds of what is said about a document; characters are Unicode code points.
@@ -89,7 +90,7 @@ func (in *Input) named() {
 	if byName := formats[strings.ToLower(path.Ext(name))]; byName != "" {
 		kind = byName
 	}
-	in.ContentType = kind
+	in.ContentType = retrieval.WithCharset(kind, in.ContentType)
 }
 
 // formats are the extensions that are trusted more than a declared type: browsers seldom know Markdown.

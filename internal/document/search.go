@@ -60,9 +60,10 @@ type Hit struct {
 	Result                  *ent.SearchResult
 	Chunk                   *ent.DocumentChunk
 	Document                *ent.Document
-	Score                   float64 // relevance, 0..1, falling along the hits
+	Score                   float64 // 0..1, falling along the hits; compares nothing beyond this search
 	Rank                    int     // from 1
 	VectorRank, KeywordRank *int    // places by meaning and by words, from 1; nil when not found so
+	Similarity              float64 // of meaning, cosine; 0 when not found so
 	Snippet                 string
 	GrantedBy               string // why the caller may read it: owner, public or the permission
 }
@@ -254,10 +255,17 @@ func (s *Service) load(ctx context.Context, p SearchParams, searchID uuid.UUID, 
 			continue
 		}
 		out = append(out, Hit{Result: r, Chunk: c, Document: d, Score: r.RelevanceScore, Rank: r.Rank, VectorRank: h.VectorRank, KeywordRank: h.KeywordRank,
-			Snippet: retrieval.Snippet(h.Content, p.Query, snippetLength).Text, GrantedBy: h.GrantedBy})
+			Similarity: similarity(h), Snippet: retrieval.Snippet(h.Content, p.Query, snippetLength).Text, GrantedBy: h.GrantedBy})
 		s.Touch(d.ID)
 	}
 	return out, nil
+}
+
+func similarity(h store.Hit) float64 {
+	if h.Similarity == nil {
+		return 0
+	}
+	return *h.Similarity
 }
 
 // rows gives the results by rank, and passages and documents by id.

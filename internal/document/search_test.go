@@ -331,6 +331,12 @@ func TestSearcher(t *testing.T) {
 	require.Empty(t, hits)
 	_, err = s.Search(testkit.As(authz.Agent), uid.New(uid.User), "harbour", 5, nil)
 	requireCode(t, errs.Forbidden, err)
+	hits, err = s.Search(testkit.As(w.ann), w.ann.UserID, "Who keeps the key?", 5, nil)
+	require.NoError(t, err)
+	require.Empty(t, hits, "what has nothing to do with the question")
+	hits, err = s.Search(testkit.As(w.ann), w.ann.UserID, "the port is shut in spring", 5, nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, hits, "what says it in other words")
 	away := errors.New("away")
 	w.LoadUser = func(context.Context, uuid.UUID) (*authz.Principal, error) { return nil, away }
 	_, err = s.Search(testkit.As(w.ann), w.ann.UserID, "harbour", 5, nil)

@@ -40,9 +40,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 		return err
 	}
 	return s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		rows, err := tx.PG.Query(ctx, `SELECT id, status, lease_expires_at FROM documents
-			WHERE status IN ('UPLOADED', 'EXTRACTING', 'CHUNKING', 'EMBEDDING') AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
-			ORDER BY lease_expires_at NULLS FIRST LIMIT $1 FOR UPDATE SKIP LOCKED`, sweepBatch)
+		rows, err := tx.PG.Query(ctx, lapsedDocuments, sweepBatch)
 		if err != nil {
 			return fmt.Errorf("sweep documents: %w", err)
 		}
@@ -59,6 +57,18 @@ func (s *Service) Sweep(ctx context.Context) error {
 	})
 }
 
+// lapsedDocuments are those whose worker is gone, and of each owner and lane where none is in work the one that waits longest without
+// a job. A job at work for seconds while its document waits belongs to a process that died: claiming is the first thing a worker does.
+var lapsedDocuments = `SELECT d.id, d.status, d.lease_expires_at FROM documents d
+	WHERE d.status IN ('UPLOADED', 'EXTRACTING', 'CHUNKING', 'EMBEDDING') AND (d.lease_expires_at IS NULL OR d.lease_expires_at < clock_timestamp()) AND d.id IN (
+		SELECT id FROM documents WHERE status IN ('EXTRACTING', 'CHUNKING', 'EMBEDDING') AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
+		UNION ALL (SELECT DISTINCT ON (d.uploaded_by, d.file_size <= ` + smallFileSQL + `) d.id FROM documents d
+			WHERE d.status = 'UPLOADED' AND NOT ` + busy + ` AND (d.lease_expires_at IS NULL OR d.lease_expires_at < clock_timestamp()
+				AND NOT EXISTS (SELECT FROM river_job j WHERE j.kind = 'index' AND j.args @> jsonb_build_object('document', d.id::text)
+					AND (j.state IN ('available', 'pending', 'retryable', 'scheduled') OR j.state = 'running' AND j.attempted_at > clock_timestamp() - interval '5 seconds')))
+			ORDER BY d.uploaded_by, d.file_size <= ` + smallFileSQL + `, d.created_at))
+	ORDER BY d.lease_expires_at NULLS FIRST LIMIT $1 FOR UPDATE OF d SKIP LOCKED`
+
 // lapsed is a document that no worker holds though it is not done.
 type lapsed struct {
 	ID     uuid.UUID
@@ -68,7 +78,7 @@ type lapsed struct {
 
 // retry puts the document back into the queue, unless it has cost too many workers.
 func (l lapsed) retry(ctx context.Context, tx *uow.Tx) error {
-	if enum.DocumentStatus(l.Status) == enum.DocumentStatusUploaded { // no worker had it: the job was lost or waits
+	if enum.DocumentStatus(l.Status) == enum.DocumentStatusUploaded { // no worker had it: the job was lost, or it waited for another
 		return requeue(ctx, tx, l.ID, l.Lease)
 	}
 	var n int

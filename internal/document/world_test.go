@@ -5,6 +5,7 @@ package document
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -152,9 +153,13 @@ func gpl(t *testing.T) string {
 	return string(b)
 }
 
-// long is a text of n paragraphs, each a passage of its own or nearly.
+// long is a text of n paragraphs, each a passage of its own or nearly, no two the same.
 func long(n int, words string) string {
-	return strings.Repeat(strings.Repeat(words+" ", 60)+".\n\n", n)
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%s%d.\n\n", strings.Repeat(words+" ", 60), i)
+	}
+	return b.String()
 }
 
 // stalled embeds like another embedder but stops before a call, says so and waits.

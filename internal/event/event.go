@@ -39,7 +39,7 @@ const maxSubject = 200 // bytes; well under NATS's control line of 4096
 type Message struct {
 	Subject string    // as given to Publish
 	Seq     uint64    // position in the stream, rising over all subjects
-	At      time.Time // when the bus stored it, UTC
+	At      time.Time // when the bus stored it, UTC, to the microsecond
 	ID      string    // the publisher's message id, empty for deltas
 	Data    []byte    // owned by the receiver
 }

@@ -178,7 +178,7 @@ func (b *Bus) fromJetStream(m jetstream.Msg) (Message, *jetstream.MsgMetadata, e
 		return Message{}, nil, fmt.Errorf("event: a message without metadata: %w", err)
 	}
 	return Message{
-		Subject: m.Subject()[len(b.subject("")):], Seq: meta.Sequence.Stream, At: meta.Timestamp.UTC(),
+		Subject: m.Subject()[len(b.subject("")):], Seq: meta.Sequence.Stream, At: meta.Timestamp.UTC().Truncate(time.Microsecond),
 		ID: m.Headers().Get(jetstream.MsgIDHeader), Data: m.Data(),
 	}, meta, nil
 }

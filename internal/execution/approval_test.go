@@ -9,10 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"entgo.io/ent/dialect"
+	"entgo.io/ent/dialect/sql"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/authz"
+	"cdsa.dev/cdsa/internal/decision"
 	"cdsa.dev/cdsa/internal/enum"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/fact"
@@ -398,6 +403,67 @@ func TestApprovals_Withdraw(t *testing.T) {
 	require.Zero(t, h.calls.Load())
 }
 
+// A grant that is in use is the worker's: taking it back would rewrite what has happened while the tool goes on.
+func TestApprovals_WithdrawRunning(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+	begun, release := h.blocking()
+	x, a := h.asked(ann, input("high"))
+	_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+	require.NoError(t, err)
+	done := h.start(context.Background(), x.ID)
+	wait(t, begun)
+	_, err = h.approvals.Withdraw(testkit.As(ann), a.ID)
+	requireCode(t, errs.IllegalTransition, err)
+	e, _ := errs.As(err)
+	require.Equal(t, "RUNNING", e.State)
+	h.mustBe(x.ID, enum.ToolExecutionStatusRunning, "", "")
+	require.Equal(t, enum.ApprovalStateConsumed, h.approvalOf(x.ID).State())
+	close(release)
+	require.NoError(t, wait(t, done))
+	h.mustBe(x.ID, enum.ToolExecutionStatusCompleted, "", "")
+	_, err = h.approvals.Withdraw(testkit.As(ann), a.ID)
+	requireCode(t, errs.IllegalTransition, err)
+	require.Equal(t, enum.ApprovalStateConsumed, h.approvalOf(x.ID).State())
+}
+
+// What was left over of an answer that has ended cannot be approved, and the sweeper ends it.
+func TestApprovals_AnswerEnded(t *testing.T) {
+	t.Parallel()
+	for status, reason := range map[string]enum.ToolReasonCode{"CANCELLED": enum.ToolReasonCodeByRequester, "FAILED": enum.ToolReasonCodeAuthorizationLost} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			ann, bob := h.person("ann", "analyst"), h.person("bob", "approver")
+			session := h.session(ann, enum.SensitivityPublic)
+			reply := h.reply(ann, session)
+			var calls []*ent.ToolExecution
+			for i := range 3 {
+				in := input("high")
+				if i == 2 {
+					in = input("low")
+				}
+				in.SessionID, in.ReplyID, in.CallID = &session, &reply, string(rune('a'+i))
+				calls = append(calls, h.request(ann.AsAgent(), in))
+			}
+			alone, _ := h.asked(ann, input("high")) // of no answer
+			h.sql(`UPDATE chat_messages SET status = $2 WHERE id = $1`, reply, status)
+			a := h.approvalOf(calls[0].ID)
+			_, err := h.approvals.Approve(testkit.As(bob), a.ID, a.ArgsHash, "")
+			requireCode(t, errs.FailedPrecondition, err)
+			h.mustBe(calls[0].ID, enum.ToolExecutionStatusCancelled, reason, "")
+			require.Equal(t, enum.ApprovalStateWithdrawn, h.approvalOf(calls[0].ID).State())
+			require.NoError(t, h.exec.Sweep(context.Background()))
+			for _, x := range calls {
+				h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, reason, "")
+			}
+			h.mustBe(alone.ID, enum.ToolExecutionStatusAwaitingApproval, "", "")
+			require.Zero(t, h.calls.Load())
+		})
+	}
+}
+
 // Twenty people decide at the same moment: exactly one decision settles the request.
 func TestApprovals_Race(t *testing.T) {
 	t.Parallel()
@@ -543,4 +609,55 @@ func TestSuperusers_Recorded(t *testing.T) {
 	require.Equal(t, 1, passed(root, "ToolApproval", decide))
 	require.Zero(t, h.Count(t, `SELECT count(*) FROM audit_logs WHERE action = 'SUPERUSER_BYPASS_USED' AND details->>'userId' = ANY($1)`,
 		[]string{ann.UserID.String(), carl.UserID.String()}))
+}
+
+// The rule of a request's state is the same in SQL as in Go, whatever a row holds.
+func TestApprovals_StateInSQL(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	times := []*time.Time{nil, new(now.Add(-time.Second)), &now, new(now.Add(time.Second))}
+	var rows []map[string]any
+	want := map[enum.ApprovalState][]int{}
+	for _, votes := range [][]bool{nil, {}, {true}, {false}, {true, false}} {
+		var decisions []decision.Decision
+		if votes != nil {
+			decisions = []decision.Decision{}
+		}
+		for _, v := range votes {
+			decisions = append(decisions, decision.Decision{Approved: v})
+		}
+		for _, approved := range []*bool{nil, new(true), new(false)} {
+			for _, consumed := range times[:2] {
+				for _, withdrawn := range times[:2] {
+					for _, useBy := range times {
+						for _, expires := range times[1:] {
+							state := (&ent.ToolApproval{Decisions: decisions, IsApproved: approved, ConsumedAt: consumed, WithdrawnAt: withdrawn, UseBy: useBy, ExpiresAt: *expires}).StateAt(now)
+							want[state] = append(want[state], len(rows))
+							rows = append(rows, map[string]any{"id": len(rows), "decisions": decisions, "is_approved": approved, "consumed_at": consumed,
+								"withdrawn_at": withdrawn, "use_by": useBy, "expires_at": expires})
+						}
+					}
+				}
+			}
+		}
+	}
+	require.Len(t, want, 7)
+	for _, states := range [][]enum.ApprovalState{{}, {enum.ApprovalStatePending}, {enum.ApprovalStatePartiallyApproved}, {enum.ApprovalStateApproved}, {enum.ApprovalStateRejected},
+		{enum.ApprovalStateExpired}, {enum.ApprovalStateWithdrawn}, {enum.ApprovalStateConsumed}, {enum.ApprovalStatePending, enum.ApprovalStatePartiallyApproved},
+		{enum.ApprovalStatePending, enum.ApprovalStateExpired}} {
+		s := sql.Dialect(dialect.Postgres).Select("id").From(sql.Table("tool_approvals"))
+		ent.ToolApprovalInState(now, states...)(s)
+		query, args := s.Query()
+		got, err := h.DB.Pool.Query(t.Context(), fmt.Sprintf(`WITH tool_approvals AS (SELECT * FROM jsonb_to_recordset($%d) AS r(id int, decisions jsonb, is_approved bool,
+			consumed_at timestamptz, withdrawn_at timestamptz, use_by timestamptz, expires_at timestamptz, responded_at timestamptz)) `, len(args)+1)+query, append(args, rows)...)
+		require.NoError(t, err)
+		ids, err := pgx.CollectRows(got, pgx.RowTo[int])
+		require.NoError(t, err)
+		var expected []int
+		for _, state := range states {
+			expected = append(expected, want[state]...)
+		}
+		require.ElementsMatch(t, expected, ids, "%v", states)
+	}
 }

@@ -2,7 +2,6 @@ package execution
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -61,44 +60,50 @@ func (s *Service) Cancel(ctx context.Context, id uuid.UUID) (*ent.ToolExecution,
 	return s.Client.ToolExecution.Get(ctx, id)
 }
 
-// CancelReply ends all calls of the caller's answer that have not ended, as Cancel does. Without any it does nothing.
-func (s *Service) CancelReply(ctx context.Context, replyID uuid.UUID) error {
-	return s.cancelOwn(ctx, enum.ToolReasonCodeByRequester, toolexecution.ReplyID(replyID))
+// CancelReply ends all calls of the caller's answer that have not ended, as Cancel does, in the unit of work that stops
+// the answer. The caller holds the conversation and the answer. Without any it does nothing.
+func (s *Service) CancelReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error {
+	return s.cancelOwn(ctx, tx, enum.ToolReasonCodeByRequester, toolexecution.ReplyID(replyID))
 }
 
-// ForfeitReply ends all calls of an answer that have not ended, because who it is for may not have it any more:
-// AUTHORIZATION_LOST. It is for the worker that writes the answer.
-func (s *Service) ForfeitReply(ctx context.Context, replyID uuid.UUID) error {
-	return s.cancelAll(ctx, enum.ToolReasonCodeAuthorizationLost, toolexecution.ReplyID(replyID))
+// StopReply is CancelReply for the worker that writes the answer and honours its user's wish to stop it.
+func (s *Service) StopReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error {
+	return s.cancelAll(ctx, tx, enum.ToolReasonCodeByRequester, toolexecution.ReplyID(replyID))
 }
 
-// CancelSession ends all calls of the caller's conversation that have not ended, because it is about to be deleted:
-// SESSION_DELETED. Without any it does nothing.
-func (s *Service) CancelSession(ctx context.Context, sessionID uuid.UUID) error {
-	return s.cancelOwn(ctx, enum.ToolReasonCodeSessionDeleted, toolexecution.SessionID(sessionID))
+// ForfeitReply ends all calls of an answer that have not ended, in the unit of work in which the answer fails: nothing
+// goes on in its name. AUTHORIZATION_LOST. It is for the worker that writes the answer.
+func (s *Service) ForfeitReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error {
+	return s.cancelAll(ctx, tx, enum.ToolReasonCodeAuthorizationLost, toolexecution.ReplyID(replyID))
 }
 
-func (s *Service) cancelOwn(ctx context.Context, reason enum.ToolReasonCode, of predicate.ToolExecution) error {
+// CancelSession ends all calls of the caller's conversation that have not ended, in the unit of work that deletes it:
+// SESSION_DELETED. The caller holds the conversation. Without any it does nothing.
+func (s *Service) CancelSession(ctx context.Context, tx *uow.Tx, sessionID uuid.UUID) error {
+	return s.cancelOwn(ctx, tx, enum.ToolReasonCodeSessionDeleted, toolexecution.SessionID(sessionID))
+}
+
+func (s *Service) cancelOwn(ctx context.Context, tx *uow.Tx, reason enum.ToolReasonCode, of predicate.ToolExecution) error {
 	p, err := authz.Signed(ctx)
 	if err != nil {
 		return err
 	}
-	return s.cancelAll(ctx, reason, of, toolexecution.UserID(p.UserID))
+	return s.cancelAll(ctx, tx, reason, of, toolexecution.UserID(p.UserID))
 }
 
-func (s *Service) cancelAll(ctx context.Context, reason enum.ToolReasonCode, of ...predicate.ToolExecution) error {
-	ids, err := s.Client.ToolExecution.Query().Where(of...).Where(toolexecution.StatusIn(
-		enum.ToolExecutionStatusAwaitingApproval, enum.ToolExecutionStatusPending, enum.ToolExecutionStatusRunning)).IDs(ctx)
+func (s *Service) cancelAll(ctx context.Context, tx *uow.Tx, reason enum.ToolReasonCode, of ...predicate.ToolExecution) error {
+	xs, err := tx.ToolExecution.Query().Where(of...).Where(toolexecution.StatusIn(
+		enum.ToolExecutionStatusAwaitingApproval, enum.ToolExecutionStatusPending, enum.ToolExecutionStatusRunning)).
+		Order(toolexecution.ByID()).ForUpdate().All(machine(ctx))
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, id := range ids {
-		if err := s.cancel(ctx, id, reason); err != nil && !errs.Is(err, errs.IllegalTransition) { // it may have ended meanwhile
-			failed = append(failed, err)
+	for _, x := range xs {
+		if err := s.stop(ctx, tx, x, reason); err != nil {
+			return err
 		}
 	}
-	return errors.Join(failed...)
+	return nil
 }
 
 // cancel ends a call whose canceller has been judged.
@@ -108,33 +113,38 @@ func (s *Service) cancel(ctx context.Context, id uuid.UUID, reason enum.ToolReas
 		if err != nil {
 			return err
 		}
-		if x.Status != enum.ToolExecutionStatusRunning {
-			return approval.End(ctx, tx, x, reason)
-		}
-		if x.ReasonCode != nil {
-			return nil // asked already
-		}
-		n, err := tx.ToolExecution.Update().Where(toolexecution.ID(id), toolexecution.StatusEQ(x.Status)).SetReasonCode(reason).Save(machine(ctx))
-		if err != nil {
-			return err
-		}
-		if n != 1 {
-			return errs.New(errs.Conflict, "The tool call changed at this very moment; read it again.")
-		}
-		e := audit.Entry{Action: enum.AuditActionToolExecutionCancelled, Resource: "ToolExecution", ResourceID: id, ExecutionID: id,
-			Details: map[string]any{"status": x.Status, "reason": reason, "requested": true}}
-		if x.SessionID != nil {
-			e.SessionID = *x.SessionID
-		}
-		tx.Audit(e)
-		tx.After(func() {
-			s.Interrupt(id)
-			if s.Signal != nil {
-				s.Signal(fact.Cancel, []byte(id.String()))
-			}
-		})
-		return nil
+		return s.stop(ctx, tx, x, reason)
 	})
+}
+
+// stop ends a locked call that has not begun, or asks the worker of one that runs to.
+func (s *Service) stop(ctx context.Context, tx *uow.Tx, x *ent.ToolExecution, reason enum.ToolReasonCode) error {
+	if x.Status != enum.ToolExecutionStatusRunning {
+		return approval.End(ctx, tx, x, reason)
+	}
+	if x.ReasonCode != nil {
+		return nil // asked already
+	}
+	n, err := tx.ToolExecution.Update().Where(toolexecution.ID(x.ID), toolexecution.StatusEQ(x.Status)).SetReasonCode(reason).Save(machine(ctx))
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return errs.New(errs.Conflict, "The tool call changed at this very moment; read it again.")
+	}
+	e := audit.Entry{Action: enum.AuditActionToolExecutionCancelled, Resource: "ToolExecution", ResourceID: x.ID, ExecutionID: x.ID,
+		Details: map[string]any{"status": x.Status, "reason": reason, "requested": true}}
+	if x.SessionID != nil {
+		e.SessionID = *x.SessionID
+	}
+	tx.Audit(e)
+	tx.After(func() {
+		s.Interrupt(x.ID)
+		if s.Signal != nil {
+			s.Signal(fact.Cancel, []byte(x.ID.String()))
+		}
+	})
+	return nil
 }
 
 // Rejudge has the workers in this process of calls of these users and API tokens see now, instead of at their next

@@ -31,7 +31,11 @@ func (s *Service) finish(ctx context.Context, w *work, res tool.Result, runErr e
 		return nil
 	}
 	if e, ok := tool.AsError(runErr); ok {
-		s.Log.WarnContext(ctx, "a tool call failed", "execution_id", w.x.ID, "tool", w.t.Name, "code", string(e.Code), "error", e.Unwrap())
+		attrs := []any{"execution_id", w.x.ID, "tool", w.t.Name, "code", string(e.Code), "message", e.Message}
+		if cause := e.Unwrap(); cause != nil {
+			attrs = append(attrs, "error", cause)
+		}
+		s.Log.WarnContext(ctx, "a tool call failed", attrs...)
 	}
 	took := int(time.Since(w.started).Milliseconds())
 	ctx = context.WithoutCancel(ctx)

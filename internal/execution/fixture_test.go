@@ -77,7 +77,7 @@ func newHouse(tb testing.TB) *house {
 		for _, d := range definitions {
 			def := tool.Definition{Name: d.name + "_tool", DisplayName: d.name, Description: "A tool of a test.", Category: enum.ToolCategoryDataAnalysis, RiskLevel: d.risk,
 				Schema: schema, Hints: tool.Hints{OpenWorld: d.openWorld}, TimeoutSeconds: 60, CacheTTLSeconds: d.ttl, Pure: d.pure, MaxConcurrent: 8}
-			builtins = append(builtins, tool.Builtin{Definition: def, Executor: tool.ExecutorFunc(h.run)})
+			builtins = append(builtins, tool.Builtin{Definition: def, Executor: picky{h.run}})
 			c := tx.Tool.Create().SetName(def.Name).SetDisplayName(def.DisplayName).SetCategory(def.Category).SetSchema(schema).SetRiskLevel(d.risk).
 				SetExecutor(enum.ToolExecutorBuiltin).SetHints(def.Hints.Map()).SetCacheTTLSeconds(d.ttl).SetTimeoutSeconds(60)
 			if d.permission != "" {
@@ -113,6 +113,16 @@ func (h *house) run(ctx context.Context, c tool.Call) (tool.Result, error) {
 	do := h.do
 	h.mu.Unlock()
 	return do(ctx, c)
+}
+
+// picky refuses 13 before a call is made.
+type picky struct{ tool.ExecutorFunc }
+
+func (picky) Check(params map[string]any) (map[string]string, error) {
+	if params["n"] == 13.0 {
+		return map[string]string{"parameters.n": "Thirteen brings bad luck."}, nil
+	}
+	return nil, nil //nolint:nilnil // nothing is wrong
 }
 
 // answer sets what the executor does.

@@ -42,13 +42,14 @@ type Input struct {
 	Justification  *string    // for approvers; a CRITICAL call needs one
 	ReplyID        *uuid.UUID // the answer it belongs to, with CallID and SessionID
 	CallID         string     // the model's
+	RetryOf        *uuid.UUID // the call of the same answer that this one repeats; see Repeatable
 }
 
 // Request asks for a call as the context's principal, who needs tools:execute and the tool's own permission. The call
 // comes back PENDING and queued, AWAITING_APPROVAL with its request, COMPLETED from the cache, or REJECTED where policy
 // denies it to the assistant. The same idempotency key, or answer and call id, gives the first call again.
 //
-// Wrong arguments make no row: BAD_USER_INPUT, RESOURCE_EXHAUSTED. Also UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (tool,
+// Wrong arguments make no row, nor do those with which the tool could only fail: BAD_USER_INPUT, RESOURCE_EXHAUSTED. Also UNAUTHENTICATED, FORBIDDEN, NOT_FOUND (tool,
 // conversation), FAILED_PRECONDITION (tool inactive, answer ended), CONFLICT (key used for something else). Audited as
 // TOOL_EXECUTION_REQUESTED and APPROVAL_REQUESTED; refusals as TOOL_EXECUTION_BLOCKED.
 func (s *Service) Request(ctx context.Context, in Input) (*ent.ToolExecution, error) {
@@ -111,7 +112,7 @@ func (s *Service) request(ctx context.Context, p *authz.Principal, in Input) (uu
 		}
 		return x.ID, nil
 	}
-	t, err := s.callable(ctx, in.Tool)
+	t, b, err := s.callable(ctx, in.Tool)
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -127,30 +128,64 @@ func (s *Service) request(ctx context.Context, p *authz.Principal, in Input) (uu
 	if err != nil {
 		return uuid.Nil, err
 	}
+	if err := b.Check(params); err != nil {
+		return uuid.Nil, err
+	}
 	hash, err := canonical.ArgsHash(t.Name, t.Version, params, nil)
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("hash the arguments of %s: %w", t.Name, err)
+	}
+	if err := s.checkRetry(ctx, p, in, t, hash); err != nil {
+		return uuid.Nil, err
 	}
 	d := &draft{in: in, p: p, t: t, params: params, hash: hash, allowed: allowed}
 	return uow.Value(ctx, s.Store, func(ctx context.Context, tx *uow.Tx) (uuid.UUID, error) { return s.create(ctx, tx, d) })
 }
 
+// Repeatable says whether a call was lost with its worker and may be asked for once more: of a tool that is as it was, of
+// LOW risk, and that a second run of changes nothing. x has its tool loaded.
+func (s *Service) Repeatable(x *ent.ToolExecution) bool {
+	t := x.Edges.Tool
+	if t == nil || x.Status != enum.ToolExecutionStatusFailed || x.ErrorCode == nil || *x.ErrorCode != enum.ToolErrorCodeWorkerLost || x.RetryOf != nil {
+		return false
+	}
+	h := tool.ParseHints(t.Hints)
+	return t.IsActive && t.Version == x.ToolVersion && x.EffectiveRisk == enum.RiskLevelLow && !x.RequiresApproval &&
+		h.ReadOnly && h.Idempotent && !h.Destructive && !h.OpenWorld
+}
+
+// checkRetry refuses to repeat what is another's, of another answer, or not to be repeated.
+func (s *Service) checkRetry(ctx context.Context, p *authz.Principal, in Input, t *ent.Tool, hash string) error {
+	if in.RetryOf == nil {
+		return nil
+	}
+	x, err := s.Client.ToolExecution.Query().Where(toolexecution.ID(*in.RetryOf), toolexecution.UserID(p.UserID), toolexecution.ToolID(t.ID)).WithTool().Only(machine(ctx))
+	if err != nil && !ent.IsNotFound(err) {
+		return err
+	}
+	if err != nil || in.ReplyID == nil || !sameID(x.ReplyID, in.ReplyID) || x.ArgsHash != hash || !s.Repeatable(x) {
+		return errs.New(errs.Conflict, "This call cannot be repeated; ask for a new one.")
+	}
+	return nil
+}
+
 // callable finds an active tool that the caller sees and this server has.
-func (s *Service) callable(ctx context.Context, name string) (*ent.Tool, error) {
+func (s *Service) callable(ctx context.Context, name string) (*ent.Tool, tool.Builtin, error) {
 	t, err := s.Client.Tool.Query().Where(enttool.Name(name)).Only(ctx)
 	if ent.IsNotFound(err) {
-		return nil, errs.Missing("tool")
+		return nil, tool.Builtin{}, errs.Missing("tool")
 	}
 	if err != nil {
-		return nil, err
+		return nil, tool.Builtin{}, err
 	}
 	if !t.IsActive {
-		return nil, errs.InState(errs.FailedPrecondition, "INACTIVE", "This tool is switched off.")
+		return nil, tool.Builtin{}, errs.InState(errs.FailedPrecondition, "INACTIVE", "This tool is switched off.")
 	}
-	if _, ok := s.Tools.Lookup(t.Name); !ok || t.Executor != enum.ToolExecutorBuiltin {
-		return nil, errs.InState(errs.FailedPrecondition, "NO_EXECUTOR", "This server cannot run this tool.")
+	b, ok := s.Tools.Lookup(t.Name)
+	if !ok || t.Executor != enum.ToolExecutorBuiltin {
+		return nil, tool.Builtin{}, errs.InState(errs.FailedPrecondition, "NO_EXECUTOR", "This server cannot run this tool.")
 	}
-	return t, nil
+	return t, b, nil
 }
 
 // earlier finds the call that the same key, or the same answer and call id, made before. CONFLICT when it was another.
@@ -205,7 +240,7 @@ func (s *Service) create(ctx context.Context, tx *uow.Tx, d *draft) (uuid.UUID, 
 	}
 	c := tx.ToolExecution.Create().SetToolID(d.t.ID).SetUserID(d.p.UserID).SetNillableSessionID(d.in.SessionID).SetParameters(d.params).
 		SetToolVersion(d.t.Version).SetArgsHash(d.hash).SetEffectiveRisk(d.need.EffectiveRisk).SetNillableReplyID(d.in.ReplyID).
-		SetNillableIdempotencyKey(d.in.IdempotencyKey).SetRequiresApproval(d.allowed && d.need.Gate != approval.GateNone)
+		SetNillableIdempotencyKey(d.in.IdempotencyKey).SetNillableRetryOf(d.in.RetryOf).SetRequiresApproval(d.allowed && d.need.Gate != approval.GateNone)
 	if d.in.ReplyID != nil {
 		c.SetCallID(d.in.CallID)
 	}

@@ -88,6 +88,7 @@ func TestService_Request_Refuses(t *testing.T) {
 		"InactiveTool":     {ann, input("mine"), errs.FailedPrecondition, 1},
 		"NeedsPermission":  {ann, input("special"), errs.Forbidden, 1},
 		"WrongArguments":   {ann, with(func(in *execution.Input) { in.Parameters = map[string]any{"n": "x"} }), errs.BadUserInput, 0},
+		"HopelessArgument": {ann, with(func(in *execution.Input) { in.Tool = "high_tool"; in.Parameters = map[string]any{"n": 13} }), errs.BadUserInput, 0},
 		"UnknownArgument":  {ann, with(func(in *execution.Input) { in.Parameters = map[string]any{"n": 1, "m": 1} }), errs.BadUserInput, 0},
 		"NoArguments":      {ann, with(func(in *execution.Input) { in.Parameters = nil }), errs.BadUserInput, 0},
 		"HugeArguments":    {ann, with(func(in *execution.Input) { in.Parameters = map[string]any{"n": strings.Repeat("x", 300<<10)} }), errs.ResourceExhausted, 0},

@@ -125,17 +125,17 @@ func (s *Service) obstacle(ctx context.Context, tx *uow.Tx, w *work, a *ent.Tool
 	if !approval.MayCall(w.requester, t.RequiredPermission) {
 		return enum.ToolReasonCodeAuthorizationLost, nil
 	}
+	if reason, err := approval.AnswerEnded(ctx, tx.PG, x); err != nil || reason != "" {
+		return reason, err
+	}
 	var sensitivity enum.Sensitivity
-	switch {
-	case x.SessionID != nil:
+	if x.SessionID != nil {
 		// The columns alone: a conversation's text is none of this worker's business.
 		var level string
 		if err := tx.PG.QueryRow(ctx, `SELECT sensitivity FROM `+chatsession.Table+` WHERE id = $1`, *x.SessionID).Scan(&level); err != nil {
 			return "", fmt.Errorf("read the conversation's sensitivity: %w", err)
 		}
 		sensitivity = enum.Sensitivity(level)
-	case x.ReplyID != nil:
-		return enum.ToolReasonCodeSessionDeleted, nil
 	}
 	need := s.judge(t, sensitivity)
 	if need.Gate == approval.GateNone && a == nil {

@@ -3,6 +3,7 @@
 package execution_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"cdsa.dev/cdsa/internal/testkit"
 	"cdsa.dev/cdsa/internal/tool"
 	"cdsa.dev/cdsa/internal/uid"
+	"cdsa.dev/cdsa/internal/uow"
 )
 
 // blocking makes the executor tell when it has begun and wait until it is released or told to stop.
@@ -142,6 +144,15 @@ func TestService_Run_Obstacles(t *testing.T) {
 		}, enum.ToolReasonCodeAuthorizationLost, ""},
 		"GateRaised": {"high", func(h *house, _ *authz.Principal, _, _ uuid.UUID) {
 			h.sql(`UPDATE tools SET risk_level = 'CRITICAL' WHERE name = 'high_tool'`)
+		}, enum.ToolReasonCodeAuthorizationLost, enum.ApprovalStateWithdrawn},
+		"AnswerCancelled": {"high", func(h *house, _ *authz.Principal, id, _ uuid.UUID) {
+			h.sql(`UPDATE chat_messages SET status = 'CANCELLED' WHERE id = (SELECT reply_id FROM tool_executions WHERE id = $1)`, id)
+		}, enum.ToolReasonCodeByRequester, enum.ApprovalStateWithdrawn},
+		"AnswerStopping": {"low", func(h *house, _ *authz.Principal, id, _ uuid.UUID) {
+			h.sql(`UPDATE chat_messages SET cancel_requested = true WHERE id = (SELECT reply_id FROM tool_executions WHERE id = $1)`, id)
+		}, enum.ToolReasonCodeByRequester, ""},
+		"AnswerFailed": {"high", func(h *house, _ *authz.Principal, id, _ uuid.UUID) {
+			h.sql(`UPDATE chat_messages SET status = 'FAILED' WHERE id = (SELECT reply_id FROM tool_executions WHERE id = $1)`, id)
 		}, enum.ToolReasonCodeAuthorizationLost, enum.ApprovalStateWithdrawn},
 		"ConversationDeleted": {"low", func(h *house, _ *authz.Principal, id, session uuid.UUID) {
 			h.sql(`UPDATE tool_executions SET session_id = NULL WHERE id = $1`, id)
@@ -348,13 +359,18 @@ func TestService_Run_RightsLost(t *testing.T) {
 	}
 }
 
+// all ends the calls of an answer or a conversation, as whoever ends that does.
+func (h *house) all(p *authz.Principal, end func(context.Context, *uow.Tx, uuid.UUID) error, id uuid.UUID) error {
+	return h.Store.Do(testkit.As(p), func(ctx context.Context, tx *uow.Tx) error { return end(ctx, tx, id) })
+}
+
 func TestService_CancelReply(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ann, bob := h.person("ann", "analyst"), h.person("bob", "analyst")
 	session := h.session(ann, enum.SensitivityPublic)
 	reply := h.reply(ann, session)
-	require.NoError(t, h.exec.CancelReply(testkit.As(ann), reply), "nothing to do")
+	require.NoError(t, h.all(ann, h.exec.CancelReply, reply), "nothing to do")
 	begun, _ := h.blocking()
 	var ids []uuid.UUID
 	for i, name := range []string{"low", "low", "high"} {
@@ -365,9 +381,9 @@ func TestService_CancelReply(t *testing.T) {
 	other := h.request(ann, input("low")).ID
 	done := h.start(context.Background(), ids[0])
 	wait(t, begun)
-	require.NoError(t, h.exec.CancelReply(testkit.As(bob), reply))
+	require.NoError(t, h.all(bob, h.exec.CancelReply, reply))
 	h.mustBe(ids[1], enum.ToolExecutionStatusPending, "", "")
-	require.NoError(t, h.exec.CancelReply(testkit.As(ann), reply))
+	require.NoError(t, h.all(ann, h.exec.CancelReply, reply))
 	require.NoError(t, wait(t, done))
 	for _, id := range ids {
 		h.mustBe(id, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeByRequester, "")
@@ -377,8 +393,27 @@ func TestService_CancelReply(t *testing.T) {
 	in := input("high")
 	in.SessionID = &session
 	x := h.request(ann, in)
-	require.NoError(t, h.exec.CancelSession(testkit.As(ann), session))
+	require.NoError(t, h.all(ann, h.exec.CancelSession, session))
 	h.mustBe(x.ID, enum.ToolExecutionStatusCancelled, enum.ToolReasonCodeSessionDeleted, "")
+}
+
+// The log names what went wrong, whether the tool knew a cause or not.
+func TestService_Run_LogsWhatFailed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.person("ann", "analyst")
+	for want, fail := range map[string]*tool.Error{
+		`"code":"TOOL_ERROR","message":"There is no host of this name."}`:                       tool.Fail("There is no host of this name."),
+		`"code":"DEPENDENCY_UNAVAILABLE","message":"It is away.","error":"connection refused"}`: tool.Unavailable(errors.New("connection refused"), "It is away."),
+	} {
+		var log bytes.Buffer
+		h.exec.Log = slog.New(slog.NewJSONHandler(&log, nil))
+		h.answer(func(context.Context, tool.Call) (tool.Result, error) { return tool.Result{}, fail })
+		h.request(ann, input("low"))
+		h.work()
+		require.Contains(t, log.String(), want)
+		require.NotContains(t, log.String(), "nil")
+	}
 }
 
 // A server that stops does not know what its tools have done, and says so at once.

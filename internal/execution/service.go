@@ -4,7 +4,8 @@
 // It decides nothing about approvals, which is package approval's, and executes nothing itself, which is package
 // tool's. No executor runs inside a transaction. Every step is one unit of work: compare-and-set on the row, audit row,
 // events and follow-up jobs together. Any number of processes may work on the same calls: a call is run by whoever took
-// it from PENDING to RUNNING, for as long as their lease is renewed, and never a second time.
+// it from PENDING to RUNNING, for as long as their lease is renewed, and never a second time. What was lost with its worker
+// may be asked for anew, as a call of its own, where a second run can do no harm.
 //
 // Locks are taken in one order everywhere: conversation, answer, tool, call, approval request. Errors a client may see are
 // *errs.Error with the codes each method names.
@@ -27,7 +28,8 @@ import (
 
 // Defaults of Service's settings.
 const (
-	DefaultLease        = 10 * time.Second
+	// DefaultLease is that of answers: with the sweep each second, a worker's death is noticed within 8 s.
+	DefaultLease        = 6 * time.Second
 	DefaultQueueTimeout = 5 * time.Minute
 )
 

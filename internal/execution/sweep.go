@@ -39,6 +39,10 @@ const (
 		ORDER BY x.created_at LIMIT $1 FOR UPDATE OF x SKIP LOCKED`
 	lostWorkers = `SELECT x.id FROM tool_executions x WHERE x.status = 'RUNNING' AND x.lease_expires_at <= clock_timestamp()
 		ORDER BY x.lease_expires_at LIMIT $1 FOR UPDATE OF x SKIP LOCKED`
+	// What was left over when its answer ended.
+	endedAnswers = `SELECT x.id FROM tool_executions x JOIN chat_messages m ON m.id = x.reply_id
+		WHERE x.status IN ('AWAITING_APPROVAL', 'PENDING') AND m.status NOT IN ('PENDING', 'STREAMING')
+		ORDER BY x.created_at LIMIT $1 FOR UPDATE OF x SKIP LOCKED`
 	// No more of one tool than can start now, oldest first.
 	withoutJob = `SELECT x.id FROM tool_executions x WHERE x.status = 'PENDING' AND x.id IN (
 			SELECT q.id FROM (SELECT x.id, x.tool_id, row_number() OVER (PARTITION BY x.tool_id ORDER BY x.created_at) AS place
@@ -49,8 +53,8 @@ const (
 )
 
 // Sweep ends what ran out of time, ends what lost its worker, and enqueues what lost its job. The server calls it every
-// second on every replica; it takes a bounded batch and skips rows that others hold. A lost run is never repeated, not
-// even of an idempotent tool: the state machine has no way back from RUNNING. Audited and published like every step.
+// second on every replica; it takes a bounded batch and skips rows that others hold. A lost run ends as
+// WORKER_LOST whatever its tool: the state machine has no way back from RUNNING, and a repetition is a call of its own. Audited and published like every step.
 func (s *Service) Sweep(ctx context.Context) error {
 	cancelled := func(reason enum.ToolReasonCode) step {
 		return func(ctx context.Context, tx *uow.Tx, x *ent.ToolExecution) error {
@@ -61,6 +65,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 		s.sweep(ctx, "expired requests", cancelled(enum.ToolReasonCodeApprovalExpired), expiredRequests),
 		s.sweep(ctx, "lapsed grants", cancelled(enum.ToolReasonCodeGrantLapsed), lapsedGrants),
 		s.sweep(ctx, "calls queued too long", cancelled(enum.ToolReasonCodeQueueTimeout), queuedTooLong, s.queueTimeout().Milliseconds()),
+		s.sweep(ctx, "calls of ended answers", abandon, endedAnswers),
 		s.sweep(ctx, "lost workers", lose, lostWorkers),
 		s.sweep(ctx, "calls without a job", again, withoutJob),
 		s.noteHits(ctx),
@@ -92,6 +97,14 @@ func (s *Service) sweep(ctx context.Context, what string, do step, query string,
 		return fmt.Errorf("sweep %s: %w", what, err)
 	}
 	return nil
+}
+
+func abandon(ctx context.Context, tx *uow.Tx, x *ent.ToolExecution) error {
+	reason, err := approval.AnswerEnded(ctx, tx.PG, x)
+	if err != nil || reason == "" {
+		return err
+	}
+	return approval.End(ctx, tx, x, reason)
 }
 
 func lose(ctx context.Context, tx *uow.Tx, x *ent.ToolExecution) error {

@@ -20,6 +20,7 @@ const maxJSONDepth = 100
 // sentences never quote the input.
 func Decode(body []byte) (graphql.RawParams, error) {
 	var p graphql.RawParams
+	body = bytes.TrimPrefix(body, []byte("\ufeff")) // RFC 8259 section 8.1 lets a parser ignore it
 	if decodeFast(body, &p) && utf8.Valid(body) {
 		return p, complete(&p)
 	}

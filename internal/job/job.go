@@ -9,9 +9,10 @@ import (
 
 // Queues: answers must not wait behind indexing.
 const (
-	QueueTurns = "turns"
-	QueueTools = "tools"
-	QueueIndex = "index"
+	QueueTurns      = "turns"
+	QueueTools      = "tools"
+	QueueIndex      = "index"
+	QueueIndexSmall = "index_small" // small documents do not wait behind large ones
 )
 
 // Turn goes on with an answer.
@@ -41,12 +42,16 @@ func (RunTool) InsertOpts() river.InsertOpts {
 // Index processes a document.
 type Index struct {
 	Document uuid.UUID `json:"document"`
+	Small    bool      `json:"small,omitempty"`
 }
 
 // Kind of Index.
 func (Index) Kind() string { return "index" }
 
 // InsertOpts of Index: the sweeper tries again.
-func (Index) InsertOpts() river.InsertOpts {
+func (i Index) InsertOpts() river.InsertOpts {
+	if i.Small {
+		return river.InsertOpts{Queue: QueueIndexSmall, MaxAttempts: 1}
+	}
 	return river.InsertOpts{Queue: QueueIndex, MaxAttempts: 1}
 }

@@ -70,6 +70,11 @@ func TestToolResult(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, strings.ToValidUTF8(evil, "\uFFFD"), got.Passages[0].Text)
 	require.JSONEq(t, string(r.Result), string(got.Result))
+	stored, ok := DecodeToolResult(Unwrap(s))
+	require.True(t, ok)
+	require.Equal(t, got, stored)
+	require.NotContains(t, Unwrap(s), "untrusted_data>")
+	require.Equal(t, evil, Unwrap(evil))
 
 	for _, bad := range []string{"", "42", s + "x", s[1:], envelopeOpen + envelopeNote + "{" + envelopeClose, envelopeOpen + envelopeNote + "{}{}" + envelopeClose} {
 		_, ok := DecodeToolResult(bad)

@@ -1,7 +1,6 @@
 package llm
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -9,7 +8,7 @@ import (
 	"cdsa.dev/cdsa/internal/enum"
 )
 
-// ToolResult is what a model gets to see of a tool call's outcome, as the content of a TOOL message.
+// ToolResult is what a model gets to see of a tool call's outcome: the content of a TOOL message, inside an envelope.
 type ToolResult struct {
 	Tool      string                   `json:"tool"`
 	Status    enum.ToolExecutionStatus `json:"status"`
@@ -43,16 +42,22 @@ func (r ToolResult) Encode() (string, error) {
 	return envelopeOpen + envelopeNote + string(b) + envelopeClose, nil
 }
 
-// DecodeToolResult reads what Encode wrote; ok is false for anything else.
-func DecodeToolResult(content string) (r ToolResult, ok bool) {
+// Unwrap takes the envelope off what Encode wrote and leaves anything else as it is. The envelope is for the model
+// alone: a TOOL message is stored and shown without it.
+func Unwrap(content string) string {
 	body, ok := strings.CutPrefix(content, envelopeOpen+envelopeNote)
 	if !ok {
-		return r, false
+		return content
 	}
 	if body, ok = strings.CutSuffix(body, envelopeClose); !ok {
-		return r, false
+		return content
 	}
-	d := json.NewDecoder(bytes.NewReader([]byte(body)))
+	return body
+}
+
+// DecodeToolResult reads what Encode wrote, in its envelope or without it; ok is false for anything else.
+func DecodeToolResult(content string) (r ToolResult, ok bool) {
+	d := json.NewDecoder(strings.NewReader(Unwrap(content)))
 	d.UseNumber()
 	if d.Decode(&r) != nil || d.More() {
 		return ToolResult{}, false

@@ -224,8 +224,14 @@ func parse(t *testing.T, raw string) parsed {
 	require.NoError(t, err)
 	require.Equal(t, "text/plain", kind)
 	require.Equal(t, "UTF-8", params["charset"])
-	require.Equal(t, "quoted-printable", m.Header.Get("Content-Transfer-Encoding"))
-	b, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+	body := m.Body
+	switch encoding := m.Header.Get("Content-Transfer-Encoding"); encoding {
+	case "quoted-printable":
+		body = quotedprintable.NewReader(m.Body)
+	default:
+		require.Equal(t, "8bit", encoding)
+	}
+	b, err := io.ReadAll(body)
 	require.NoError(t, err)
 	return parsed{m.Header, strings.TrimRight(strings.ReplaceAll(string(b), "\r\n", "\n"), "\n")}
 }
@@ -265,6 +271,37 @@ func TestSenders_Deliver(t *testing.T) {
 			require.NoError(t, err)
 			if host != "localhost" {
 				require.NotContains(t, got[0], host, "the machine's name is nobody's business")
+			}
+		})
+	}
+}
+
+// TestSenders_Plain: what needs no encoding has none, so that a link can be copied from the raw message.
+func TestSenders_Plain(t *testing.T) {
+	link := "https://cdsa.example.org/#reset=cdsa_rs_" + strings.Repeat("aA-_", 16)
+	for name, o := range senders(t) {
+		t.Run(name, func(t *testing.T) {
+			for i, c := range []struct{ text, encoding string }{
+				{"Open this:\n.\n..dots\nFrom here\n\n" + link + "\n\nIf not, do nothing. a=3D\n", "8bit"},
+				{strings.Repeat("a", 998) + "\n", "8bit"},
+				{strings.Repeat("a", 999) + "\n", "quoted-printable"},
+				{"Grüße\n" + link + "\n", "quoted-printable"},
+			} {
+				m := message()
+				m.ID, m.Text = uuid.New(), c.text
+				require.NoError(t, o.Send(context.Background(), m))
+				got := o.received(t)
+				require.Len(t, got, i+1)
+				p := parse(t, got[i])
+				require.Equal(t, c.encoding, p.header.Get("Content-Transfer-Encoding"))
+				require.Equal(t, strings.TrimRight(c.text, "\n"), p.text)
+				require.NotContains(t, strings.ReplaceAll(got[i], "\r\n", ""), "\n", "lines end in CRLF")
+				if i == 0 {
+					require.Contains(t, got[i], "\r\n"+link+"\r\n")
+				}
+				for line := range strings.SplitSeq(got[i], "\r\n") {
+					require.LessOrEqual(t, len(line), 998)
+				}
 			}
 		})
 	}

@@ -54,6 +54,7 @@ const (
 	maxName    = 400 // code points
 	maxSubject = 200
 	maxText    = 16 << 10
+	maxLine    = 998 // bytes
 )
 
 // Error says why a message was not taken, without a word of it.
@@ -133,6 +134,11 @@ func (m Message) build(from *mail.Address, at time.Time) (*gomail.Msg, error) {
 		return nil, err
 	}
 	_, domain, _ := strings.Cut(from.Address, "@")
+	text, encoding := m.Text, gomail.EncodingQP
+	if plain(text) { // a link can be copied from the raw message, which is how developers read it
+		// The library has no 7bit: it calls unencoded text 8bit, which ASCII is as well, and leaves its line ends alone.
+		text, encoding = strings.ReplaceAll(text, "\n", "\r\n"), gomail.NoEncoding
+	}
 	g := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP), gomail.WithCharset(gomail.CharsetUTF8))
 	g.FromMailAddress(from)
 	g.ToMailAddress(&mail.Address{Name: m.Name, Address: m.To})
@@ -140,6 +146,17 @@ func (m Message) build(from *mail.Address, at time.Time) (*gomail.Msg, error) {
 	g.SetDateWithValue(at)
 	g.SetMessageIDWithValue(m.ID.String() + "@" + domain)
 	g.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: nobody's holiday answer comes back
-	g.SetBodyString(gomail.TypeTextPlain, m.Text)
+	// Of the part alone: a message that is 8bit as a whole is not sent to servers without 8BITMIME, which ASCII does not need.
+	g.SetBodyString(gomail.TypeTextPlain, text, gomail.WithPartEncoding(encoding))
 	return g, nil
+}
+
+// plain says whether a text can go over the wire as it is: ASCII, in lines that RFC 5322 section 2.1.1 allows.
+func plain(text string) bool {
+	for line := range strings.SplitSeq(text, "\n") {
+		if len(line) > maxLine || strings.ContainsFunc(line, func(r rune) bool { return r > unicode.MaxASCII }) {
+			return false
+		}
+	}
+	return true
 }

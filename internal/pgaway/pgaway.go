@@ -11,11 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+const queryCanceled = "57014"
+
+// TooLong says whether the database ended a statement because it took longer than it may.
+func TooLong(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == queryCanceled
+}
+
 // Unreachable says whether err is that the database cannot be reached, refuses to serve or stopped serving: it starts,
 // stops, restarts, fails over or is full. What was asked may succeed in a moment.
 func Unreachable(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
+		if pg.Code == queryCanceled {
+			return false
+		}
 		switch pg.Code[:min(2, len(pg.Code))] {
 		case "08", "53", "57": // connection, resources, operator's intervention
 			return true
@@ -41,5 +52,5 @@ func Momentary(err error) bool {
 			return true
 		}
 	}
-	return Unreachable(err) || pgconn.Timeout(err) || errors.Is(err, io.EOF)
+	return Unreachable(err) || TooLong(err) || pgconn.Timeout(err) || errors.Is(err, io.EOF)
 }

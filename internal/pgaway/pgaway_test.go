@@ -33,6 +33,7 @@ func TestUnreachable(t *testing.T) {
 		"Standby":      {&pgconn.PgError{Code: "25006"}, true, false, true},
 		"Deadlock":     {&pgconn.PgError{Code: "40P01"}, false, false, true},
 		"FailedBefore": {&pgconn.PgError{Code: "25P02"}, false, false, true},
+		"TooLong":      {&pgconn.PgError{Code: "57014"}, false, false, true},
 		"Duplicate":    {err: &pgconn.PgError{Code: "23505"}},
 		"Syntax":       {err: &pgconn.PgError{Code: "42601"}},
 		"NoCode":       {err: &pgconn.PgError{}},

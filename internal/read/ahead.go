@@ -230,7 +230,7 @@ func orderArg(v any) (column string, descending, ok bool) {
 // Columns by the names of the order enums.
 var (
 	messageOrders = map[string]string{"CREATED_AT": "created_at", "UPDATED_AT": "updated_at"}
-	sessionOrders = map[string]string{"CREATED_AT": "created_at", "UPDATED_AT": "updated_at", "TITLE": "title", "LAST_MESSAGE_AT": "last_message_at"}
+	sessionOrders = map[string]string{"CREATED_AT": "created_at", "UPDATED_AT": "updated_at", "TITLE": "title", "LAST_MESSAGE_AT": "activity_at"}
 	auditOrders   = map[string]string{"CREATED_AT": "created_at"}
 )
 

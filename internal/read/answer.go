@@ -3,7 +3,6 @@ package read
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 	"github.com/google/uuid"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/meter"
+	"cdsa.dev/cdsa/internal/scalar"
 )
 
 // Answer writes the result of the current field as JSON at once, when all that is selected below it are plain columns
@@ -50,9 +51,12 @@ func Answer(ctx context.Context, result any) any {
 		return result
 	}
 	a := answers.Get().(*answer) //nolint:forcetypeassert // New makes nothing else
-	a.b, a.unusual = a.b[:0], false
-	if write(a); a.unusual {
-		answers.Put(a)
+	m := meter.From(ctx)
+	a.b, a.room, a.unusual = a.b[:0], m.Room(), false
+	if write(a); a.unusual || m.Write(len(a.b)) != nil { // the executor says at which field it is too much
+		if cap(a.b) <= largestKept {
+			answers.Put(a)
+		}
 		return result
 	}
 	return &finished{a}
@@ -82,6 +86,7 @@ const largestKept = 256 << 10
 // answer is JSON being written. unusual says that the executor has to judge instead.
 type answer struct {
 	b       []byte
+	room    int // bytes; beyond them nothing is written
 	unusual bool
 }
 
@@ -148,7 +153,7 @@ func (a *answer) float(f float64) {
 		a.unusual = true
 		return
 	}
-	a.b = fmt.Appendf(a.b, "%g", f)
+	a.b = scalar.AppendFloat(a.b, f)
 }
 
 func (a *answer) moment(t time.Time) {
@@ -177,6 +182,9 @@ type object[T any] []part[T]
 func (o object[T]) write(a *answer, x *T) {
 	a.b = append(a.b, '{')
 	for i := range o {
+		if a.unusual = a.unusual || len(a.b) > a.room; a.unusual {
+			return
+		}
 		if i > 0 {
 			a.b = append(a.b, ',')
 		}

@@ -6,7 +6,7 @@
 // loader does not cover - filters, totalCount, other edges - is left to ent as a whole, never in part. Rows are as of
 // one snapshot of the database. It writes nothing. A Reader is safe for concurrent use.
 //
-// Errors are those of the policies (UNAUTHENTICATED) and of the database.
+// Errors are those of the policies (UNAUTHENTICATED), of the meter (RESOURCE_EXHAUSTED) and of the database.
 package read
 
 import (
@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/meter"
 )
 
 // Reader reads with the server's pool. Make one with New.
@@ -35,6 +36,9 @@ func New(pool *pgxpool.Pool, client *ent.Client) *Reader {
 // each runs the statement and hands its rows over one by one: the values are valid until the next. formats are what the
 // columns' decoders expect.
 func (r *Reader) each(ctx context.Context, sql string, args []any, formats []int16, row func(values [][]byte) error) error {
+	m := meter.From(ctx)
+	ctx, cancel := context.WithCancel(ctx) // what is left when the meter is full is not worth receiving
+	defer cancel()
 	rows, err := r.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
@@ -46,7 +50,12 @@ func (r *Reader) each(ctx context.Context, sql string, args []any, formats []int
 				return err
 			}
 		}
-		if err := row(rows.RawValues()); err != nil {
+		values := rows.RawValues()
+		if err := m.Read(length(values)); err != nil {
+			cancel()
+			return err
+		}
+		if err := row(values); err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
 	}
@@ -54,6 +63,13 @@ func (r *Reader) each(ctx context.Context, sql string, args []any, formats []int
 		return fmt.Errorf("read: %w", err)
 	}
 	return nil
+}
+
+func length(values [][]byte) (n int) {
+	for _, v := range values {
+		n += len(v)
+	}
+	return n
 }
 
 func checkFormats(rows pgx.Rows, want []int16) error {

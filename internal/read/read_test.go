@@ -320,7 +320,9 @@ func TestReader_Pages(t *testing.T) {
 	}
 	for _, list := range []struct{ field, order string }{
 		{"chatSessions", ""}, {"chatSessions", `, orderBy: {field: CREATED_AT, direction: DESC}`}, {"chatSessions", `, orderBy: {field: TITLE, direction: ASC}`},
-		{"chatSessions", `, orderBy: {field: UPDATED_AT, direction: ASC}`}, {"auditLogs", ""}, {"auditLogs", `, orderBy: {field: CREATED_AT, direction: DESC}`},
+		{"chatSessions", `, orderBy: {field: UPDATED_AT, direction: ASC}`},
+		{"chatSessions", `, orderBy: {field: LAST_MESSAGE_AT, direction: ASC}`}, {"chatSessions", `, orderBy: {field: LAST_MESSAGE_AT, direction: DESC}`},
+		{"auditLogs", ""}, {"auditLogs", `, orderBy: {field: CREATED_AT, direction: DESC}`},
 	} {
 		for _, size := range []string{"first: 4, after", "last: 4, before"} {
 			seen, cursor := map[string]bool{}, ""
@@ -345,6 +347,9 @@ func TestReader_Pages(t *testing.T) {
 				}
 			}
 			require.Greater(t, len(seen), 20)
+			if list.field == "chatSessions" {
+				require.Len(t, seen, len(w.sessions), "rows were lost")
+			}
 		}
 	}
 }

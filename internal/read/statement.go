@@ -173,21 +173,28 @@ func (c *condition) scope(ctx context.Context, entity, alias string) string {
 	return text
 }
 
-// cursors narrows to what lies between the cursors, as entgql does; false for a cursor of a list in another order.
-func (c *condition) cursors(p page, kind func(any) bool, cursors ...*ent.Cursor) bool {
-	sign := " > "
-	if p.desc {
-		sign = " < "
-	}
-	for _, cur := range cursors {
+// cursors narrows to what lies between the cursors; false for a cursor of a list in another order. No column that is
+// ordered by here may be NULL.
+func (c *condition) cursors(p page, kind func(any) bool, after, before *ent.Cursor) bool {
+	for i, cur := range []*ent.Cursor{after, before} {
+		sign := " > "
+		if (i == 0) == (p.desc != p.reverse) { // p.desc is the direction of reading
+			sign = " < "
+		}
+		if cur == nil {
+			continue
+		}
+		v := cur.Value
+		if v == nil && p.order == "title" { // an encoded cursor leaves out ""
+			v = ""
+		}
 		switch {
-		case cur == nil:
-		case cur.Value == nil:
-			c.and("s.id" + sign + c.arg(cur.ID))
-		case p.order == "" || !kind(cur.Value):
+		case (p.order == "") != (v == nil) || p.order != "" && !kind(v):
 			return false
+		case p.order == "":
+			c.and("s.id" + sign + c.arg(cur.ID))
 		default:
-			c.and("(s." + p.order + ", s.id)" + sign + "(" + c.arg(cur.Value) + ", " + c.arg(cur.ID) + ")")
+			c.and("(s." + p.order + ", s.id)" + sign + "(" + c.arg(v) + ", " + c.arg(cur.ID) + ")")
 		}
 	}
 	return true

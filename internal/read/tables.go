@@ -35,6 +35,7 @@ var sessions = newTable(`id, createdAt: created_at, updatedAt: updated_at, userI
 	float("temperature", func(x *session) *float64 { return &x.Temperature }),
 	boolean("is_active", func(x *session) *bool { return &x.IsActive }),
 	momentOrNull("last_message_at", func(x *session) **time.Time { return &x.LastMessageAt }),
+	moment("activity_at", func(x *session) *time.Time { return &x.ActivityAt }),
 	text("system_prompt", func(x *session) *string { return &x.SystemPrompt }),
 	enum("sensitivity", func(x *session) *enums.Sensitivity { return &x.Sensitivity }),
 	momentOrNull("archived_at", func(x *session) **time.Time { return &x.ArchivedAt }),

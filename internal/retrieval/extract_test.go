@@ -8,6 +8,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	jp "golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/traditionalchinese"
+	"golang.org/x/text/encoding/unicode/utf32"
 
 	"cdsa.dev/cdsa/internal/errs"
 )
@@ -42,6 +48,66 @@ func TestExtract_Encodings(t *testing.T) {
 		"LineEndsKept": {"a\r\nb\rc\n", "a\r\nb\rc\n"},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, extract(t, c.in, "a.txt", "").Content) })
+	}
+}
+
+func encoded(t *testing.T, e encoding.Encoding, s string) string {
+	t.Helper()
+	out, err := e.NewEncoder().String(s)
+	require.NoError(t, err)
+	return out
+}
+
+const (
+	russian  = "Договор может быть расторгнут с уведомлением за три месяца."
+	japanese = "契約は三か月前の通知により解約することができる。"
+	chinese  = "合同可以提前三个月通知终止。"
+)
+
+func TestExtract_DeclaredEncodings(t *testing.T) {
+	utf32le := utf32.UTF32(utf32.LittleEndian, utf32.IgnoreBOM)
+	page := func(charset, text string) string {
+		return "<html><head><meta charset=" + charset + "></head><body><p>" + text + "</p></body></html>"
+	}
+	for name, c := range map[string]struct{ in, name, contentType, want string }{
+		"ContentType":     {encoded(t, charmap.Windows1251, russian), "", "text/plain; charset=windows-1251", russian},
+		"ShiftJIS":        {encoded(t, jp.ShiftJIS, japanese), "a.txt", "text/plain; charset=Shift_JIS", japanese},
+		"GB18030":         {encoded(t, simplifiedchinese.GB18030, chinese), "", "text/markdown; charset=GB18030", chinese},
+		"Stateful":        {encoded(t, jp.ISO2022JP, japanese), "", "text/plain; charset=iso-2022-jp", japanese},
+		"Meta":            {encoded(t, charmap.Windows1251, page("windows-1251", russian)), "a.html", "text/html", russian},
+		"MetaOfUTF8":      {page("windows-1251", russian), "a.html", "", russian},
+		"TypeBeforeMeta":  {encoded(t, charmap.KOI8R, page("windows-1251", russian)), "a.html", "text/html; charset=koi8-r", russian},
+		"UnknownCharset":  {"naïve", "", "text/plain; charset=klingon", "naïve"},
+		"UTF32LE":         {"\xFF\xFE\x00\x00" + encoded(t, utf32le, japanese), "a.txt", "", japanese},
+		"UTF32BE":         {"\x00\x00\xFE\xFF" + encoded(t, utf32.UTF32(utf32.BigEndian, utf32.IgnoreBOM), russian), "a.txt", "", russian},
+		"UTF32NoMark":     {encoded(t, utf32le, russian), "a.txt", "", russian},
+		"Windows1252":     {encoded(t, charmap.Windows1252, "Größe: 20 °C, l’été à 3 m²; ¿qué?"), "a.txt", "", "Größe: 20 °C, l’été à 3 m²; ¿qué?"},
+		"ShortWindows125": {encoded(t, charmap.Windows1252, "Größe"), "a.txt", "", "Größe"},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, extract(t, c.in, c.name, c.contentType).Content) })
+	}
+	for name, in := range map[string]string{
+		"ShiftJIS": encoded(t, jp.ShiftJIS, japanese), "EUCJP": encoded(t, jp.EUCJP, japanese), "GB18030": encoded(t, simplifiedchinese.GB18030, chinese),
+		"Windows1251": encoded(t, charmap.Windows1251, russian), "KOI8R": encoded(t, charmap.KOI8R, russian), "Short": encoded(t, charmap.Windows1251, "Привет"),
+		"Greek": encoded(t, charmap.ISO8859_7, "Η σύμβαση μπορεί να καταγγελθεί."), "Big5": encoded(t, traditionalchinese.Big5, "合約可以提前三個月終止"),
+		"Polish": encoded(t, charmap.ISO8859_2, strings.Repeat("Umowę można wypowiedzieć z trzymiesięcznym okresem; wypowiedzenia są ważne, książka została złożona. ", 3)),
+	} {
+		t.Run("Refused"+name, func(t *testing.T) {
+			_, err := Extract(context.Background(), []byte(in), "a.txt", "text/plain")
+			require.True(t, errs.Is(err, errs.BadUserInput), "%v", err)
+			require.ErrorContains(t, err, "Save it as UTF-8")
+		})
+	}
+	_, err := Extract(context.Background(), []byte(encoded(t, charmap.Windows1251, russian)), "", "text/plain; charset=utf-8")
+	require.ErrorContains(t, err, "Save it as UTF-8", "what is declared wrongly")
+}
+
+// Formats are known by a few letters, which a text may begin with.
+func TestExtract_TextLikeFormats(t *testing.T) {
+	for _, text := range []string{"MZ is a mark", "GIF89a is a format", "BZh begins bzip2", "fLaC is lossless", "8BPS is Photoshop", "OggS and RIFF", "Rar! it says", "ID3 tags", "PK is a name"} {
+		for _, name := range []string{"a.txt", "a.md", ""} {
+			require.Equal(t, text, extract(t, text, name, "").Content)
+		}
 	}
 }
 
@@ -124,6 +190,22 @@ and a<br>break.</p><p hidden>secret1<p style="color:red; DISPLAY : none !importa
 	for _, h := range x.Headings {
 		require.True(t, strings.HasPrefix(Slice(x.Content, h.Offset, 1<<20), h.Text), "%+v", h)
 	}
+}
+
+func TestExtract_HTMLLayout(t *testing.T) {
+	for in, want := range map[string]string{
+		"<ul><li><p>Loose item</p></li><li><p>Another</p><p>with more</p></li></ul>":                                                 "- Loose item\n\n- Another\n\nwith more",
+		"<ul>\n<li>\n  <div>one</div>\n</li>\n<li> two</li></ul>":                                                                    "- one\n\n- two",
+		"<ol><li>first<li>second<ul><li>inner</ul><li value=7>seventh<li>eighth</ol>":                                                "1. first\n2. second\n\n- inner\n\n7. seventh\n8. eighth",
+		"<ol start=4><li><p>four</p></ol><ol><li>one</ol>":                                                                           "4. four\n\n1. one",
+		"<ul><li><ul><li>deep</ul></ul>":                                                                                             "- \n- deep",
+		"<table><tr><th>k<th>v</tr>\n<tr>\n <td><p>Apple</p></td>\n <td>\n<p>3</p></td></tr><tr><td></td><td>b</td></tr></table>end": "k | v\nApple | 3\n| b\n\nend",
+		"<table><tr><td>a</td><td></td><td>c</td></tr></table>":                                                                      "a |  | c",
+		"<h1>Big<br>Title</h1>text":                                                                                                  "Big\nTitle\n\ntext",
+	} {
+		require.Equal(t, want, extract(t, in, "a.html", "").Content, in)
+	}
+	require.Equal(t, []Heading{{0, 1, "Big Title"}}, extract(t, "<h1>Big<br>Title</h1>text", "a.html", "").Headings)
 }
 
 func TestExtract_Language(t *testing.T) {

@@ -3,6 +3,7 @@ package retrieval
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -12,7 +13,7 @@ import (
 	"cdsa.dev/cdsa/internal/errs"
 )
 
-// readHTML replaces t's content by what a reader of the page sees: a block a paragraph, items behind a dash, cells
+// readHTML replaces t's content by what a reader of the page sees: a block a paragraph, items behind a dash or their number, cells
 // behind a bar. What is hidden, scripted or embedded is left out, and so cannot be cited or followed.
 func readHTML(ctx context.Context, t *Text, source string) error {
 	root, err := html.Parse(strings.NewReader(source))
@@ -126,9 +127,11 @@ func hiddenStyle(style string) bool {
 type htmlWriter struct {
 	t       *Text
 	b       strings.Builder
-	n       int  // code points written
-	breaks  int  // line breaks owed before the next text
-	space   bool // a space owed
+	n       int   // code points written
+	breaks  int   // line breaks owed before the next text
+	space   bool  // a space owed
+	fresh   bool  // an item or cell began: no break or space comes before its first text
+	lists   []int // of each open list the last item's number, unordered for one without
 	pre     int
 	heading int // level of the open heading, 0 outside
 	title   strings.Builder
@@ -144,14 +147,21 @@ func (w *htmlWriter) enter(n *html.Node) {
 		return
 	}
 	w.owe(breaksAround(n.DataAtom))
-	if n.DataAtom == atom.Pre {
+	switch a := n.DataAtom; {
+	case a == atom.Pre:
 		w.pre++
-	}
-	if n.DataAtom == atom.Li {
-		w.write("- ")
-	}
-	if (n.DataAtom == atom.Td || n.DataAtom == atom.Th) && n.PrevSibling != nil && w.breaks == 0 && w.n > 0 {
-		w.write(" | ")
+	case a == atom.Ul || a == atom.Menu:
+		w.lists, w.fresh = append(w.lists, unordered), false
+	case a == atom.Ol:
+		w.lists, w.fresh = append(w.lists, number(n, "start", 1)-1), false
+	case a == atom.Table:
+		w.fresh = false
+	case a == atom.Li:
+		w.fresh = false
+		w.write(w.item(n))
+		w.fresh = true
+	case tableCells[a]:
+		w.cell(n)
 	}
 	if n.DataAtom == atom.Img {
 		for _, a := range n.Attr {
@@ -170,8 +180,18 @@ func (w *htmlWriter) leave(n *html.Node) {
 	if n.Type != html.ElementNode {
 		return
 	}
-	if n.DataAtom == atom.Pre {
+	switch a := n.DataAtom; {
+	case a == atom.Pre:
 		w.pre--
+	case a == atom.Ul || a == atom.Menu || a == atom.Ol:
+		w.lists = w.lists[:len(w.lists)-1]
+	case a == atom.Li:
+		w.fresh = false
+	case tableCells[a]:
+		if !w.fresh { // what its blocks owe would part the row
+			w.breaks = 0
+		}
+		w.fresh = false
 	}
 	if htmlLevel(n.DataAtom) > 0 {
 		if title := oneLine(w.title.String()); w.heading > 0 && title != "" && w.at >= 0 {
@@ -183,9 +203,51 @@ func (w *htmlWriter) leave(n *html.Node) {
 }
 
 func (w *htmlWriter) owe(breaks int) {
-	if breaks > 0 && w.n > 0 {
+	if breaks > 0 && w.n > 0 && !w.fresh {
 		w.breaks, w.space = max(w.breaks, breaks), false
 	}
+}
+
+// item numbers an item: a dash, or the number that a reader of the page sees.
+func (w *htmlWriter) item(n *html.Node) string {
+	if len(w.lists) == 0 || w.lists[len(w.lists)-1] == unordered {
+		return "- "
+	}
+	last := &w.lists[len(w.lists)-1]
+	*last = number(n, "value", *last+1)
+	return strconv.Itoa(*last) + ". "
+}
+
+// unordered is the number of items of a list without numbers.
+const unordered = -1 << 31
+
+// number gives an attribute that is a number a list may have, or what else it is.
+func number(n *html.Node, key string, otherwise int) int {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			if v, err := strconv.Atoi(strings.TrimSpace(a.Val)); err == nil && -1e6 < v && v < 1e6 {
+				return v
+			}
+		}
+	}
+	return otherwise
+}
+
+// cell begins a cell: behind a bar unless it is the row's first.
+func (w *htmlWriter) cell(n *html.Node) {
+	before := n.PrevSibling
+	for before != nil && before.Type != html.ElementNode {
+		before = before.PrevSibling
+	}
+	w.space = false
+	switch {
+	case before == nil:
+	case w.breaks > 0 || w.n == 0: // those before it are empty
+		w.write("| ")
+	default:
+		w.write(" | ")
+	}
+	w.fresh = true
 }
 
 func (w *htmlWriter) text(s string) {
@@ -212,13 +274,13 @@ func (w *htmlWriter) write(s string) {
 	switch {
 	case w.breaks > 0:
 		w.raw(strings.Repeat("\n", w.breaks))
-	case w.space:
+	case w.space && !w.fresh:
 		w.raw(" ")
-		if w.at >= 0 {
-			w.title.WriteByte(' ')
-		}
 	}
-	w.breaks, w.space = 0, false
+	if (w.breaks > 0 || w.space) && w.at >= 0 {
+		w.title.WriteByte(' ')
+	}
+	w.breaks, w.space, w.fresh = 0, false, false
 	if w.heading > 0 {
 		if w.at < 0 {
 			w.at = w.n
@@ -239,6 +301,8 @@ func htmlLevel(a atom.Atom) int {
 }
 
 var (
+	tableCells = set(atom.Td, atom.Th)
+
 	lines  = set(atom.Br, atom.Li, atom.Tr, atom.Dt, atom.Dd, atom.Option, atom.Figcaption, atom.Caption)
 	blocks = set(atom.P, atom.Div, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Ul, atom.Ol, atom.Dl, atom.Table, atom.Pre, atom.Blockquote,
 		atom.Section, atom.Article, atom.Header, atom.Footer, atom.Main, atom.Nav, atom.Aside, atom.Hr, atom.Form, atom.Fieldset, atom.Figure,

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"cdsa.dev/cdsa/internal/bigram"
 	"cdsa.dev/cdsa/internal/embed"
 )
 
@@ -79,9 +80,14 @@ func Snippet(passage, query string, length int) Excerpt {
 	e := Excerpt{Start: runes(passage[:a]), Text: text}
 	e.End = e.Start + runes(text)
 	for _, m := range marks {
-		if m.start >= e.Start && m.end <= e.End {
-			e.Highlights = append(e.Highlights, [2]int{m.start - e.Start, m.end - e.Start})
+		if m.start < e.Start || m.end > e.End {
+			continue
 		}
+		if n := len(e.Highlights); n > 0 && m.start-e.Start < e.Highlights[n-1][1] { // pairs overlap
+			e.Highlights[n-1][1] = max(e.Highlights[n-1][1], m.end-e.Start)
+			continue
+		}
+		e.Highlights = append(e.Highlights, [2]int{m.start - e.Start, m.end - e.Start})
 	}
 	return e
 }
@@ -99,37 +105,53 @@ type mark struct {
 	stem       string
 }
 
-// matches finds the words of s whose stems are wanted.
+// matches finds the words of s whose stems are wanted. In scripts without spaces words are pairs of neighbours, and overlap.
 func matches(s string, want map[string]bool) []mark {
 	if len(want) == 0 {
 		return nil
 	}
 	var out []mark
-	at, from, fromRune := 0, -1, 0
+	at, from, fromRune, unspaced := 0, -1, 0, false
 	flush := func(end int) {
-		if from >= 0 {
+		if from >= 0 && unspaced {
+			out = append(out, matchPairs([]rune(s[from:end]), fromRune, want)...)
+		} else if from >= 0 {
 			for w := range terms(s[from:end]) {
 				if want[stem(w)] {
 					out = append(out, mark{fromRune, fromRune + runes(s[from:end]), stem(w)})
 					break
 				}
 			}
-			from = -1
 		}
+		from = -1
 	}
 	for i, r := range s {
-		if embed.IsWord(r) {
-			if from < 0 {
-				from, fromRune = i, at
-			}
-		} else {
+		if from >= 0 && (!embed.IsWord(r) || bigram.Is(r) != unspaced) {
 			flush(i)
+		}
+		if from < 0 && embed.IsWord(r) {
+			from, fromRune, unspaced = i, at, bigram.Is(r)
 		}
 		at++
 	}
 	flush(len(s))
 	return out
 }
+
+func matchPairs(rs []rune, at int, want map[string]bool) []mark {
+	var out []mark
+	for i, r := range rs {
+		if i+1 < len(rs) && want[string(rs[i:i+2])] {
+			out = append(out, mark{at + i, at + i + 2, string(rs[i : i+2])})
+		} else if want[string(r)] {
+			out = append(out, mark{at + i, at + i + 1, string(r)})
+		}
+	}
+	return out
+}
+
+// HasWordOf says whether the passage has a word of the query that carries meaning.
+func HasWordOf(query, passage string) bool { return len(matches(passage, queryStems(query))) > 0 }
 
 // bestWindow gives the start of the window with the most different words, then the most words, a little before the
 // first of them.
@@ -156,9 +178,11 @@ func queryStems(query string) map[string]bool {
 	out, all := map[string]bool{}, map[string]bool{}
 	n := 0
 	for w := range terms(query) {
-		all[stem(w)] = true
-		if !functionWords[w] {
-			out[stem(w)] = true
+		for _, part := range bigram.Parts(w) {
+			all[stem(part)] = true
+			if !functionWords[part] {
+				out[stem(part)] = true
+			}
 		}
 		if n++; n == 256 {
 			break

@@ -40,6 +40,16 @@ func TestSnippet(t *testing.T) {
 	require.Empty(t, Snippet("", "x", 10).Text)
 }
 
+func TestSnippet_UnspacedScripts(t *testing.T) {
+	passage := strings.Repeat("賃料は毎月支払う。", 20) + "契約の解約は三か月前に通知する。"
+	e := Snippet(passage, "解約は？", 30)
+	require.Contains(t, e.Text, "解約は")
+	require.Len(t, e.Highlights, 1)
+	require.Equal(t, "解約は", Slice(e.Text, e.Highlights[0][0], e.Highlights[0][1]))
+	require.True(t, HasWordOf("解約", passage))
+	require.False(t, HasWordOf("約解", passage))
+}
+
 func TestSnippet_Property(t *testing.T) {
 	word := rapid.SampledFrom([]string{"alpha ", "beta, ", "Betas.", "日本語", "\n\n", "é", "e\u0301 ", "🙂", "it's ", "x"})
 	rapid.Check(t, func(t *rapid.T) {

@@ -88,33 +88,87 @@ func (d Definition) check() error {
 
 func (d Definition) timeout() time.Duration { return time.Duration(d.TimeoutSeconds) * time.Second }
 
+// Check says whether the executor could carry out a call with these parameters, which satisfy the schema:
+// BAD_USER_INPUT with a sentence for each bad field.
+func (b Builtin) Check(params map[string]any) error {
+	c, ok := b.Executor.(Checker)
+	if !ok {
+		return nil
+	}
+	bad, err := c.Check(params)
+	if err != nil || len(bad) == 0 {
+		return err
+	}
+	return input(bad)
+}
+
 // Typed makes a built-in of a Go function: parameters are decoded into In, the result is Out as JSON. It fails when the
 // definition is unsound or its schema and In do not name the same parameters.
 func Typed[In, Out any](d Definition, run func(ctx context.Context, c Call, in In) (Out, enum.Sensitivity, error)) (Builtin, error) {
-	if err := d.check(); err != nil {
+	if err := typed[In, Out](d); err != nil {
 		return Builtin{}, err
 	}
+	return Builtin{d, execute(run)}, nil
+}
+
+// TypedChecked is Typed for a Checker; check gets the decoded parameters.
+func TypedChecked[In, Out any](d Definition, check func(In) map[string]string, run func(ctx context.Context, c Call, in In) (Out, enum.Sensitivity, error)) (Builtin, error) {
+	if err := typed[In, Out](d); err != nil {
+		return Builtin{}, err
+	}
+	return Builtin{d, checked[In]{execute(run), check}}, nil
+}
+
+func typed[In, Out any](d Definition) error {
+	if err := d.check(); err != nil {
+		return err
+	}
 	if err := sameNames(d.Schema, reflect.TypeFor[In]()); err != nil {
-		return Builtin{}, fmt.Errorf("tool %s: parameters: %w", d.Name, err)
+		return fmt.Errorf("tool %s: parameters: %w", d.Name, err)
 	}
 	if err := sameNames(d.OutputSchema, reflect.TypeFor[Out]()); err != nil {
-		return Builtin{}, fmt.Errorf("tool %s: result: %w", d.Name, err)
+		return fmt.Errorf("tool %s: result: %w", d.Name, err)
 	}
-	return Builtin{d, ExecutorFunc(func(ctx context.Context, c Call) (Result, error) {
-		var in In
-		b, err := canonical.Marshal(c.Parameters)
+	return nil
+}
+
+func execute[In, Out any](run func(ctx context.Context, c Call, in In) (Out, enum.Sensitivity, error)) ExecutorFunc {
+	return func(ctx context.Context, c Call) (Result, error) {
+		in, err := decode[In](c.Parameters)
 		if err != nil {
-			return Result{}, fmt.Errorf("encoding parameters: %w", err)
-		}
-		if err := json.Unmarshal(b, &in); err != nil {
-			return Result{}, fmt.Errorf("decoding parameters: %w", err)
+			return Result{}, err
 		}
 		out, sensitivity, err := run(ctx, c, in)
 		if err != nil {
 			return Result{}, err
 		}
 		return Result{out, sensitivity}, nil
-	})}, nil
+	}
+}
+
+type checked[In any] struct {
+	ExecutorFunc
+	check func(In) map[string]string
+}
+
+// Check decodes the parameters and has them checked.
+func (c checked[In]) Check(params map[string]any) (map[string]string, error) {
+	in, err := decode[In](params)
+	if err != nil {
+		return nil, err
+	}
+	return c.check(in), nil
+}
+
+func decode[In any](params map[string]any) (in In, err error) {
+	b, err := canonical.Marshal(params)
+	if err != nil {
+		return in, fmt.Errorf("encoding parameters: %w", err)
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return in, fmt.Errorf("decoding parameters: %w", err)
+	}
+	return in, nil
 }
 
 // sameNames compares a schema's properties with the JSON names of a struct, so that neither changes alone.

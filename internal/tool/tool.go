@@ -49,6 +49,14 @@ type Executor interface {
 	Execute(ctx context.Context, c Call) (Result, error)
 }
 
+// Checker is an Executor that sees from the parameters alone, without reaching out, that a call cannot succeed. Check is
+// asked before a call has a row, so that no person decides on what is hopeless; Execute still judges for itself.
+type Checker interface {
+	Executor
+	// Check returns a sentence for each bad field, by its path ("parameters.url"). params satisfy the schema.
+	Check(params map[string]any) (map[string]string, error)
+}
+
 // ExecutorFunc is an Executor of one function.
 type ExecutorFunc func(ctx context.Context, c Call) (Result, error)
 

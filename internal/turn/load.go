@@ -130,23 +130,25 @@ func (t *turn) loadTools(ctx context.Context) error {
 
 // refresh reads, through c, where the calls stand and how confidential the conversation has become.
 func (t *turn) refresh(ctx context.Context, c *ent.Client) error {
-	xs, err := c.ToolExecution.Query().Where(toolexecution.ReplyID(t.reply.ID)).WithApproval().All(ctx)
+	xs, err := c.ToolExecution.Query().Where(toolexecution.ReplyID(t.reply.ID)).WithApproval().WithTool().All(ctx)
 	if err != nil {
 		return fmt.Errorf("tool calls of answer %s: %w", t.reply.ID, err)
 	}
 	byCall := map[string]*agent.Execution{}
 	for _, x := range xs {
-		e, err := executionOf(x)
-		if err != nil {
+		if x.CallID == nil {
+			continue
+		}
+		if byCall[*x.CallID], err = executionOf(x); err != nil {
 			return err
 		}
-		if x.CallID != nil {
-			byCall[*x.CallID] = e
-		}
+		byCall[*x.CallID].Again = t.Executions.Repeatable(x)
 	}
 	for i := range t.calls {
-		if e := byCall[t.calls[i].ID]; e != nil {
-			t.calls[i].Execution = e
+		for _, id := range []string{t.calls[i].ID, again(t.calls[i].ID)} {
+			if e := byCall[id]; e != nil {
+				t.calls[i].Execution = e
+			}
 		}
 	}
 	s, err := c.ChatSession.Query().Where(chatsession.ID(t.session.ID)).Only(ctx)
@@ -156,6 +158,9 @@ func (t *turn) refresh(ctx context.Context, c *ent.Client) error {
 	t.session = s
 	return nil
 }
+
+// again is the id under which a lost call is made once more: one for each call, whoever makes it.
+func again(callID string) string { return callID + " again" }
 
 func executionOf(x *ent.ToolExecution) (*agent.Execution, error) {
 	e := &agent.Execution{ID: x.ID, Status: x.Status}

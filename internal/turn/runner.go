@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,8 +49,9 @@ const (
 type Executions interface {
 	Request(ctx context.Context, in execution.Input) (*ent.ToolExecution, error)
 	Run(ctx context.Context, id uuid.UUID) error
-	CancelReply(ctx context.Context, replyID uuid.UUID) error
-	ForfeitReply(ctx context.Context, replyID uuid.UUID) error
+	Repeatable(x *ent.ToolExecution) bool
+	StopReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error
+	ForfeitReply(ctx context.Context, tx *uow.Tx, replyID uuid.UUID) error
 }
 
 // Config is what a Runner works with; every field is needed but Limits.
@@ -104,8 +106,8 @@ type turn struct {
 	last     llm.FinishReason
 	failure  *llm.Error
 	shrunk   int
-	partial  string // text of the step under way, kept when it is cut short
-	in, out  int    // tokens
+	partial  strings.Builder // text of the step under way, kept when it is cut short
+	in, out  int             // tokens
 	fitted   agent.Fitted
 	canceled bool
 }
@@ -186,7 +188,7 @@ func (r *Runner) work(ctx context.Context, h *hold, reply *ent.ChatMessage, fres
 			t.user = user
 		case context.Cause(ctx) != nil: // the step sees it
 		case rights:
-			return t.forfeit(ctx, lost)
+			return t.fail(ctx, lost)
 		default:
 			return err
 		}
@@ -199,7 +201,7 @@ func (r *Runner) give(ctx context.Context, reply *ent.ChatMessage, e *errs.Error
 	if err != nil {
 		return fmt.Errorf("tool calls of answer %s: %w", reply.ID, err)
 	}
-	return (&turn{Runner: r, reply: reply, calls: calls, in: reply.InputTokens, out: reply.OutputTokens}).forfeit(ctx, e)
+	return (&turn{Runner: r, reply: reply, calls: calls, in: reply.InputTokens, out: reply.OutputTokens}).fail(ctx, e)
 }
 
 // Stop asks the worker that runs the answer, if it is in this process, to end it. It does not wait.

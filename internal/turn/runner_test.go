@@ -3,13 +3,18 @@ package turn_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"iter"
 	"log/slog"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/ent"
@@ -28,6 +33,7 @@ import (
 	"cdsa.dev/cdsa/internal/tool"
 	"cdsa.dev/cdsa/internal/tool/builtin/calculator"
 	"cdsa.dev/cdsa/internal/turn"
+	"cdsa.dev/cdsa/internal/uow"
 )
 
 type fixture struct {
@@ -36,6 +42,7 @@ type fixture struct {
 	chats  *chat.Service
 	user   *authz.Principal
 	runner *turn.Runner
+	calls  *execution.Service
 	delay  time.Duration // between the model's words
 }
 
@@ -61,6 +68,7 @@ func setUpSlow(t *testing.T, delay time.Duration) *fixture {
 		Approval: approval.DefaultSettings(), Log: slog.New(slog.DiscardHandler),
 	}
 	f.chats = &chat.Service{Store: f.Store, Client: f.Client, Models: models, Position: f.bus.Position, Tools: executions}
+	f.calls = executions
 	f.runner = f.newRunner(models, executions)
 	return f
 }
@@ -209,6 +217,132 @@ func TestRunner_GivesUpWhatCannotBeEnded(t *testing.T) {
 	require.Equal(t, string(errs.Internal), *m.ErrorCode)
 }
 
+// tool writes down a calculator of some risk, which this process can run.
+func (f *fixture) tool(t *testing.T, risk enum.RiskLevel) {
+	t.Helper()
+	b, err := calculator.New()
+	require.NoError(t, err)
+	require.NoError(t, f.Store.Do(authz.With(t.Context(), authz.Seeder), func(ctx context.Context, tx *uow.Tx) error {
+		return tx.Tool.Create().SetName(b.Name).SetDisplayName(b.DisplayName).SetCategory(b.Category).SetSchema(b.Schema).SetRiskLevel(risk).
+			SetExecutor(enum.ToolExecutorBuiltin).SetHints(b.Hints.Map()).SetTimeoutSeconds(5).Exec(ctx)
+	}))
+}
+
+// call asks for a call in the answer's name, as its worker does.
+func (f *fixture) call(t *testing.T, reply *ent.ChatMessage) *ent.ToolExecution {
+	t.Helper()
+	x, err := f.calls.Request(authz.With(t.Context(), f.user.AsAgent()), execution.Input{Tool: "calculator", Parameters: map[string]any{"expression": "6*7"},
+		SessionID: &reply.SessionID, ReplyID: &reply.ID, CallID: "c1"})
+	require.NoError(t, err)
+	return x
+}
+
+func (f *fixture) callStatus(t *testing.T, id uuid.UUID) (status, reason string) {
+	t.Helper()
+	require.NoError(t, f.DB.Pool.QueryRow(t.Context(), `SELECT status, COALESCE(reason_code, '') FROM tool_executions WHERE id = $1`, id).Scan(&status, &reason))
+	return status, reason
+}
+
+// An answer and its open calls end together: no moment between the two could let a call be approved and run.
+func TestRunner_EndsWithItsCalls(t *testing.T) {
+	f := setUp(t)
+	f.tool(t, enum.RiskLevelHigh)
+	t.Run("Failed", func(t *testing.T) {
+		reply := f.ask(t, "What do my documents say?")
+		x := f.call(t, reply)
+		f.exec(t, `UPDATE chat_messages SET status = 'STREAMING', attempt = 6, lease_expires_at = now() - interval '1 second' WHERE id = $1`, reply.ID)
+		require.NoError(t, f.runner.Run(t.Context(), reply.ID))
+		require.Equal(t, enum.MessageStatusFailed, f.read(t, reply.ID).Status)
+		status, reason := f.callStatus(t, x.ID)
+		require.Equal(t, "CANCELLED AUTHORIZATION_LOST", status+" "+reason)
+	})
+	t.Run("Cancelled", func(t *testing.T) {
+		reply := f.ask(t, "What do my documents say?")
+		x := f.call(t, reply)
+		f.chats.Tools = crash{} // the server dies before the calls were cancelled
+		_, err := f.chats.Cancel(authz.With(t.Context(), f.user), reply.SessionID)
+		require.ErrorIs(t, err, errCrash)
+		require.Equal(t, enum.MessageStatusPending, f.read(t, reply.ID).Status, "nothing of it happened")
+		require.ErrorIs(t, f.chats.Delete(authz.With(t.Context(), f.user), reply.SessionID), errCrash)
+		f.chats.Tools = f.calls
+		_, err = f.chats.Cancel(authz.With(t.Context(), f.user), reply.SessionID)
+		require.NoError(t, err)
+		require.Equal(t, enum.MessageStatusCancelled, f.read(t, reply.ID).Status)
+		status, reason := f.callStatus(t, x.ID)
+		require.Equal(t, "CANCELLED BY_REQUESTER", status+" "+reason)
+	})
+}
+
+// killed runs calls as a worker that is killed with the first of them in hand.
+type killed struct {
+	*execution.Service
+	f    *fixture
+	t    *testing.T
+	left int
+}
+
+func (k *killed) Run(ctx context.Context, id uuid.UUID) error {
+	if k.left--; k.left >= 0 {
+		k.f.exec(k.t, `UPDATE tool_executions SET status = 'RUNNING', started_at = now(), lease_expires_at = now() - interval '1 millisecond' WHERE id = $1`, id)
+		return nil
+	}
+	return k.Service.Run(ctx, id)
+}
+
+// What reads alone is asked for once more when its worker was lost, as a call of its own; anything else stays lost.
+func TestRunner_RepeatsALostCall(t *testing.T) {
+	for name, c := range map[string]struct {
+		kills    int
+		spoil    string
+		statuses []string
+	}{
+		"Once":            {1, "", []string{"FAILED", "COMPLETED"}},
+		"Twice":           {2, "", []string{"FAILED", "FAILED"}},
+		"NotIdempotent":   {1, `UPDATE tools SET hints = hints || '{"idempotent": false}'`, []string{"FAILED"}},
+		"ReachesOut":      {1, `UPDATE tools SET hints = hints || '{"openWorld": true}'`, []string{"FAILED"}},
+		"ChangedMeantime": {1, `UPDATE tools SET version = version + 1`, []string{"FAILED"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setUp(t)
+			f.tool(t, enum.RiskLevelLow)
+			f.exec(t, `UPDATE users SET is_superuser = true WHERE id = $1`, f.user.UserID) // rights that a claim finds
+			models, err := provider.New(provider.Config{Provider: "offline"})
+			require.NoError(t, err)
+			runner := f.newRunner(models, &killed{f.calls, f, t, c.kills})
+			reply := f.ask(t, "Calculate 6*7")
+			require.NoError(t, runner.Run(t.Context(), reply.ID))
+			require.Equal(t, enum.MessageStatusStreaming, f.read(t, reply.ID).Status, "it waits for the lost call")
+			if c.spoil != "" {
+				f.exec(t, c.spoil)
+			}
+			for range c.kills {
+				require.NoError(t, f.calls.Sweep(t.Context()))
+				require.NoError(t, runner.Run(t.Context(), reply.ID))
+			}
+			m := f.read(t, reply.ID)
+			require.Equal(t, enum.MessageStatusCompleted, m.Status)
+			rows, err := f.DB.Pool.Query(t.Context(), `SELECT status FROM tool_executions ORDER BY id`)
+			require.NoError(t, err)
+			statuses, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			require.NoError(t, err)
+			require.Equal(t, c.statuses, statuses)
+			require.Equal(t, len(statuses)-1, f.Count(t, `SELECT count(*) FROM tool_executions x JOIN tool_executions o ON o.id = x.retry_of AND o.error_code = 'WORKER_LOST' AND o.reply_id = x.reply_id`))
+			if statuses[len(statuses)-1] == "COMPLETED" {
+				require.Contains(t, m.Content, "6*7 = 42")
+			} else {
+				require.Contains(t, m.Content, "may have taken effect")
+			}
+		})
+	}
+}
+
+var errCrash = errors.New("crash")
+
+type crash struct{}
+
+func (crash) CancelReply(context.Context, *uow.Tx, uuid.UUID) error   { return errCrash }
+func (crash) CancelSession(context.Context, *uow.Tx, uuid.UUID) error { return errCrash }
+
 func TestRunner_EndsForAUserWhoMayNot(t *testing.T) {
 	f := setUp(t)
 	reply := f.ask(t, "What do my documents say?")
@@ -298,4 +432,39 @@ func TestRunner_StopsWhileStreaming(t *testing.T) {
 			require.Equal(t, fact.Failed, kinds[len(kinds)-1])
 		})
 	}
+}
+
+// talker streams many short pieces.
+type talker struct{ pieces int }
+
+func (talker) Name() string     { return "offline" }
+func (talker) Provider() string { return "talker" }
+
+func (m talker) Stream(context.Context, llm.Request) iter.Seq2[llm.Chunk, error] {
+	return func(yield func(llm.Chunk, error) bool) {
+		text := strings.Repeat("word ", 20)
+		for range m.pieces {
+			if !yield(llm.Chunk{Text: text}, nil) {
+				return
+			}
+		}
+		yield(llm.Chunk{Finish: &llm.Finish{Reason: llm.FinishStop}}, nil)
+	}
+}
+
+// What an answer costs grows with its length, not with the square of it: 400 KB of text in pieces of 100 bytes would take
+// 800 MB if each piece copied what came before.
+func TestRunner_LongAnswer(t *testing.T) {
+	f := setUp(t)
+	const pieces = 4000
+	models, err := llm.NewRegistry(llm.Entry{Model: talker{pieces}, Info: llm.Info{ContextWindow: 8000, SensitivityCeiling: enum.SensitivityRestricted, IsDefault: true}})
+	require.NoError(t, err)
+	runner := f.newRunner(models, f.calls)
+	reply := f.ask(t, "Talk.")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	require.NoError(t, runner.Run(t.Context(), reply.ID))
+	runtime.ReadMemStats(&after)
+	require.Len(t, f.read(t, reply.ID).Content, pieces*100)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(400<<20))
 }

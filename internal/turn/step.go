@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
@@ -44,7 +45,7 @@ func (t *turn) step(ctx context.Context) (done bool, err error) {
 	if cause := context.Cause(ctx); cause != nil {
 		ctx = authz.With(context.WithoutCancel(ctx), authz.Agent)
 		if lost, ok := errs.As(cause); ok {
-			return true, t.forfeit(ctx, lost)
+			return true, t.fail(ctx, lost)
 		}
 		if !errors.Is(cause, errStopped) {
 			return true, cause
@@ -99,7 +100,8 @@ func (t *turn) callModel(ctx context.Context, a agent.CallModel) error {
 	if err != nil {
 		entry = t.Models.Default()
 	}
-	t.fitted, t.partial, t.failure = a.Fitted, "", nil
+	t.fitted, t.failure = a.Fitted, nil
+	t.partial.Reset()
 	base := agent.UTF16Len(t.reply.Content)
 	d := t.deltas(base)
 	var calls []llm.ToolCall
@@ -112,7 +114,7 @@ func (t *turn) callModel(ctx context.Context, a agent.CallModel) error {
 		switch {
 		case c.Text != "":
 			text := agent.CleanText(c.Text)
-			t.partial += text
+			t.partial.WriteString(text)
 			d.add(ctx, text)
 		case c.ToolCall != nil:
 			calls = append(calls, *c.ToolCall)
@@ -121,10 +123,10 @@ func (t *turn) callModel(ctx context.Context, a agent.CallModel) error {
 		}
 	}
 	d.settle(ctx)
-	t.calls = append(t.calls, agent.NewCalls(t.calls, a.Step, base+agent.UTF16Len(t.partial), calls)...)
+	t.calls = append(t.calls, agent.NewCalls(t.calls, a.Step, base+agent.UTF16Len(t.partial.String()), calls)...)
 	t.steps, t.last = a.Step, finish.Reason
 	t.in, t.out = t.in+finish.InputTokens, t.out+finish.OutputTokens
-	return t.store(ctx, t.reply.Content+t.partial)
+	return t.store(ctx, t.reply.Content+t.partial.String())
 }
 
 // failed notes why a model call ended early. The end of ctx is not the model's fault.
@@ -179,7 +181,8 @@ func (t *turn) store(ctx context.Context, content string) error {
 	if err != nil {
 		return err
 	}
-	t.reply.Content, t.partial = content, ""
+	t.reply.Content = content
+	t.partial.Reset()
 	return nil
 }
 
@@ -193,7 +196,11 @@ func (t *turn) start(ctx context.Context, a agent.StartTools) error {
 		t.setRefused(c.ID, c.Refused)
 	}
 	for _, c := range a.Start {
-		x, err := t.Executions.Request(user, execution.Input{Tool: c.Name, Parameters: t.arguments(c), SessionID: &t.session.ID, ReplyID: &t.reply.ID, CallID: c.ID})
+		in := execution.Input{Tool: c.Name, Parameters: t.arguments(c), SessionID: &t.session.ID, ReplyID: &t.reply.ID, CallID: c.ID}
+		if c.Execution != nil { // it was lost with its worker
+			in.CallID, in.RetryOf = again(c.ID), &c.Execution.ID
+		}
+		x, err := t.Executions.Request(user, in)
 		if e, ok := errs.As(err); ok && e.Code != errs.Internal {
 			t.setRefused(c.ID, sentence(e))
 			continue
@@ -267,8 +274,9 @@ func (t *turn) report(ctx context.Context) error {
 			if _, ok := have[c.ID]; ok {
 				continue
 			}
+			content := llm.Unwrap(results[i])
 			m := tx.ChatMessage.Create().SetSessionID(t.session.ID).SetUserID(t.session.UserID).SetRole(enum.MessageRoleTool).SetStatus(enum.MessageStatusCompleted).
-				SetParentID(t.reply.ID).SetContent(results[i]).SetMetadata(map[string]any{"callId": c.ID, "tool": c.Name}).SetTokens(agent.EstimateTokens(results[i]))
+				SetParentID(t.reply.ID).SetContent(content).SetMetadata(map[string]any{"callId": c.ID, "tool": c.Name}).SetTokens(agent.EstimateTokens(content))
 			if c.Execution != nil {
 				m.SetToolExecutionID(c.Execution.ID)
 			}
@@ -312,37 +320,31 @@ var errAwake = errors.New("a call ended meanwhile")
 
 // finish ends the answer as COMPLETED or CANCELLED with its citations.
 func (t *turn) finish(ctx context.Context, reason string) error {
-	status, kind := enum.MessageStatusCompleted, fact.Completed
+	status, kind, calls := enum.MessageStatusCompleted, fact.Completed, none
 	if reason == agent.FinishCancelled {
-		status, kind = enum.MessageStatusCancelled, fact.Cancelled
-		if err := t.Executions.CancelReply(authz.With(ctx, t.user), t.reply.ID); err != nil {
-			t.Log.WarnContext(ctx, "tool calls of a cancelled answer go on", "reply", t.reply.ID, "error", err)
-		}
+		status, kind, calls = enum.MessageStatusCancelled, fact.Cancelled, t.Executions.StopReply
 	} else if err := t.report(ctx); err != nil {
 		return err
 	}
-	content := t.reply.Content + t.partial
-	return t.end(ctx, content, kind, func(u *ent.ChatMessageUpdateOne) {
+	content := t.reply.Content + t.partial.String()
+	return t.end(ctx, content, kind, calls, func(u *ent.ChatMessageUpdateOne) {
 		u.SetStatus(status).SetFinishReason(reason).SetCitations(agent.Citations(content, agent.Passages(t.calls), nil))
 	})
 }
 
-// forfeit ends the answer, with the calls of it that have not ended, because its user may not have it any more.
-func (t *turn) forfeit(ctx context.Context, e *errs.Error) error {
-	if err := t.Executions.ForfeitReply(ctx, t.reply.ID); err != nil {
-		return fmt.Errorf("end the calls of answer %s: %w", t.reply.ID, err)
-	}
-	return t.fail(ctx, e)
-}
-
-// fail ends the answer as FAILED; its text so far stays.
+// fail ends the answer as FAILED, with the calls of it that have not ended; its text so far stays.
 func (t *turn) fail(ctx context.Context, e *errs.Error) error {
-	return t.end(ctx, t.reply.Content+t.partial, fact.Failed, func(u *ent.ChatMessageUpdateOne) {
+	return t.end(ctx, t.reply.Content+t.partial.String(), fact.Failed, t.Executions.ForfeitReply, func(u *ent.ChatMessageUpdateOne) {
 		u.SetStatus(enum.MessageStatusFailed).SetErrorCode(string(e.Code)).SetMetadata(map[string]any{"steps": t.steps, "error": e.Message})
 	})
 }
 
-func (t *turn) end(ctx context.Context, content string, kind fact.MessageKind, set func(*ent.ChatMessageUpdateOne)) error {
+// none is what becomes of the calls of an answer that waited for all of them.
+func none(context.Context, *uow.Tx, uuid.UUID) error { return nil }
+
+// end writes the answer's last state, and what becomes of its open calls with it: no moment between the two could let a
+// call of an ended answer be approved or run.
+func (t *turn) end(ctx context.Context, content string, kind fact.MessageKind, calls func(context.Context, *uow.Tx, uuid.UUID) error, set func(*ent.ChatMessageUpdateOne)) error {
 	err := t.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
 		u, err := t.save(ctx, tx, content)
 		if err != nil {
@@ -351,6 +353,9 @@ func (t *turn) end(ctx context.Context, content string, kind fact.MessageKind, s
 		set(u)
 		if err := u.ClearLeaseExpiresAt().Exec(ctx); err != nil {
 			return err
+		}
+		if err := calls(ctx, tx, t.reply.ID); err != nil {
+			return fmt.Errorf("end the calls of answer %s: %w", t.reply.ID, err)
 		}
 		if err := t.saveWindow(ctx, tx); err != nil {
 			return err

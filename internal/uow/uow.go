@@ -20,6 +20,7 @@ import (
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/event"
+	"cdsa.dev/cdsa/internal/meter/entmeter"
 	"cdsa.dev/cdsa/internal/rule"
 )
 
@@ -113,7 +114,7 @@ func (s *Store) Do(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 		if !ok {
 			return errors.New("uow: the database is not pgx")
 		}
-		t = &Tx{Client: ent.NewClient(ent.Driver(joined{entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: dbtx})})), PG: shim{pc.Conn(), pc.Conn()}, recorder: s.Audit}
+		t = &Tx{Client: ent.NewClient(ent.Driver(joined{entmeter.Driver(entsql.NewDriver(dialect.Postgres, entsql.Conn{ExecQuerier: dbtx}))})), PG: shim{pc.Conn(), pc.Conn()}, recorder: s.Audit}
 		return nil
 	})
 	if err != nil {

@@ -118,22 +118,29 @@ func joinStop(err, stop error) error {
 	return stop
 }
 
-// searchVector is written by hand in the first migration; ent cannot say it.
-const searchVector = `CASE language WHEN 'en' THEN to_tsvector('english'::regconfig, content) WHEN 'de' THEN to_tsvector('german'::regconfig, content) WHEN 'fr' THEN to_tsvector('french'::regconfig, content) WHEN 'es' THEN to_tsvector('spanish'::regconfig, content) ELSE to_tsvector('simple'::regconfig, content) END`
+// generated are the columns, by table, that are written by hand in the migrations; ent cannot say them.
+var generated = map[string]struct{ column, expr string }{
+	"document_chunks": {"search_vector", `CASE language WHEN 'en' THEN to_tsvector('english'::regconfig, search_text(content)) WHEN 'de' THEN to_tsvector('german'::regconfig, search_text(content)) WHEN 'fr' THEN to_tsvector('french'::regconfig, search_text(content)) WHEN 'es' THEN to_tsvector('spanish'::regconfig, search_text(content)) ELSE to_tsvector('simple'::regconfig, search_text(content)) END`},
+	"chat_sessions":   {"activity_at", `COALESCE(last_message_at, created_at)`},
+}
 
-// keepByHand teaches the comparison what ent's schema cannot express: the generated column.
+// keepByHand teaches the comparison what ent's schema cannot express: the generated columns.
 func keepByHand(next schema.Differ) schema.Differ {
 	return schema.DiffFunc(func(current, desired *as.Schema) ([]as.Change, error) {
 		for _, t := range desired.Tables {
-			c, ok := t.Column("search_vector")
+			hand, ok := generated[t.Name]
 			if !ok {
 				continue
 			}
-			expr := searchVector
+			c, ok := t.Column(hand.column)
+			if !ok {
+				continue
+			}
+			expr := hand.expr
 			if cur, ok := current.Table(t.Name); ok { // Postgres rewrites the expression: compare with what it made of it
-				if cc, ok := cur.Column("search_vector"); ok {
+				if cc, ok := cur.Column(hand.column); ok {
 					for _, a := range cc.Attrs {
-						if g, ok := a.(*as.GeneratedExpr); ok && sameWords(g.Expr, searchVector) {
+						if g, ok := a.(*as.GeneratedExpr); ok && sameWords(g.Expr, hand.expr) {
 							expr = g.Expr
 						}
 					}

@@ -1,6 +1,6 @@
-// The main job, step by step. "$name" in variables is filled in from earlier results (known.js).
+// What the server is for, step by step. "$name" in variables is filled in from earlier results (known.js).
 
-export const welcome = `# Sign in at the top, then walk through the examples on the left.
+export const welcome = `# Sign in at the top, then open the examples and walk through them.
 query Hello {
   serverInfo { version registration chatModels { name provider isDefault } }
   viewer { username permissions }
@@ -87,11 +87,10 @@ export const examples = [
     query: `subscription WatchConversation($sessionId: ID!, $after: EventCursor) {
   chatEvents(sessionId: $sessionId, after: $after) {
     __typename
-    ... on Event { cursor at }
-    ... on ChatTokenDelta { messageId attempt offset text }
-    ... on ChatMessageEvent { kind message { id role status attempt content citations { documentId start end quote } } }
-    ... on ChatToolEvent { execution { id status argsHash approvalId tool { name } } approval { id state } }
-    ... on ChatGap { reason }
+    ... on ChatTokenDelta { cursor at messageId attempt offset text }
+    ... on ChatMessageEvent { cursor at kind message { id role status attempt content citations { documentId start end quote } } }
+    ... on ChatToolEvent { cursor at execution { id status argsHash approvalId tool { name } } approval { id state } }
+    ... on ChatGap { cursor at reason }
   }
 }
 `,
@@ -126,7 +125,7 @@ export const examples = [
   {
     who: 'admin',
     title: 'Make an approver and an auditor',
-    hint: 'Write passwords of at least 12 characters. Nobody approves their own requests.',
+    hint: 'Write a password for each of them. Nobody approves their own requests.',
     query: `mutation MakeColleagues($approver: CreateUserInput!, $auditor: CreateUserInput!) {
   approver: createUser(input: $approver) { id username roles { name } }
   auditor: createUser(input: $auditor) { id username roles { name } }
@@ -154,8 +153,9 @@ export const examples = [
     who: 'approver',
     title: 'List requests for approval',
     query: `query Requests {
-  toolApprovals(first: 10, orderBy: { field: CREATED_AT, direction: DESC }, where: { isApprovedIsNil: true }) {
-    edges { node { id state argsHash justification user { username } execution { parameters tool { name } } } }
+  toolApprovals(first: 10, orderBy: { field: CREATED_AT, direction: DESC }, state: [PENDING, PARTIALLY_APPROVED]) {
+    totalCount
+    edges { node { id state viewerCanDecide argsHash justification user { username } execution { parameters tool { name } } } }
   }
 }
 `,

@@ -8,7 +8,7 @@ import { remember } from './known.js'
 const shown = 200 // events kept of one subscription
 
 let stale = false // the server closed the socket over its token
-let status = 'closed'
+let status = 'closed' // or waiting (for the next attempt to reconnect), connecting, open
 const listeners = new Set()
 
 function setStatus(next) {
@@ -34,11 +34,11 @@ const client = createClient({
   retryWait: (attempt) => new Promise((resolve) => setTimeout(resolve, Math.min(500 * 2 ** Math.min(attempt, 5), 10_000) * (0.75 + Math.random() / 2))),
   shouldRetry: (event) => account() !== null && (event?.code === undefined || event.code !== 4429),
   on: {
-    connecting: () => setStatus('connecting'),
+    connecting: (isRetry) => setStatus(isRetry ? 'waiting' : 'connecting'),
     connected: () => setStatus('open'),
     closed: (event) => {
       stale = event?.code === 4403
-      setStatus('closed')
+      setStatus(running.size ? 'waiting' : 'closed')
     },
   },
 })
@@ -68,10 +68,15 @@ function find(query, name) {
   }
 }
 
+// run gives what there is to show: GraphiQL would show an error it throws with a stack.
 async function run(payload) {
-  const result = await postOwn(payload)
-  remember(result.data)
-  return result
+  try {
+    const result = await postOwn(payload)
+    remember(result.data)
+    return result
+  } catch (error) {
+    return errors(error)
+  }
 }
 
 // position is where the event stream is now: a subscription that begins after it loses nothing when its connection
@@ -91,6 +96,18 @@ function watch(payload, operation) {
       let count = 0
       let stop = null
       let isOver = false
+      const end = () => {
+        isOver = true
+        running.delete(subscription)
+        if (!running.size && status === 'waiting') setStatus('closed')
+      }
+      const show = (more) => observer.next({ ...(count && { received: count, ...join(answers), events: [...events] }), ...more })
+      const fail = (problem) => {
+        if (isOver) return
+        end()
+        show(errors(problem)) // below what came before it; observer.error would show a stack, or errors within errors
+        observer.complete()
+      }
       const begin = async () => {
         if (resumes && !payload.variables?.after) payload.variables = { ...payload.variables, after: await position() }
         if (isOver) return
@@ -102,28 +119,32 @@ function watch(payload, operation) {
             if (resumes && event?.cursor) payload.variables = { ...payload.variables, after: event.cursor }
             events.unshift(result.errors ? result : result.data)
             events.length = Math.min(events.length, shown)
-            observer.next({ received: ++count, ...join(answers, event), events: [...events] })
+            count++
+            append(answers, event)
+            show()
           },
-          error: (problem) => observer.error(sentence(problem)),
-          complete: () => observer.complete(),
+          error: fail,
+          complete() {
+            end()
+            observer.complete()
+          },
         })
       }
-      begin().catch((problem) => observer.error(sentence(problem)))
       const subscription = {
         unsubscribe() {
-          isOver = true
-          running.delete(subscription)
+          end()
           stop?.()
         },
       }
       running.add(subscription)
+      begin().catch(fail)
       return subscription
     },
   }
 }
 
-// join appends a delta to its answer; a higher attempt begins anew, and the stored message has the last word.
-function join(answers, event) {
+// append adds a delta to its answer; a higher attempt begins anew, and the stored message has the last word.
+function append(answers, event) {
   if (event?.text !== undefined && event.messageId) {
     const before = answers.get(event.messageId)
     const text = before && before.attempt === event.attempt ? before.text.slice(0, event.offset) + event.text : event.text
@@ -131,14 +152,16 @@ function join(answers, event) {
   } else if (event?.message?.role === 'ASSISTANT' && event.message.content && event.kind !== 'STARTED') {
     answers.set(event.message.id, { attempt: event.message.attempt, text: event.message.content })
   }
-  return answers.size ? { answers: [...answers.values()].map(({ text }) => text) } : {}
 }
 
-function sentence(problem) {
+const join = (answers) => answers.size && { answers: [...answers.values()].map(({ text }) => text) }
+
+// errors makes a result of what the server refused, of what was thrown, or of a socket's end.
+function errors(problem) {
   if (Array.isArray(problem)) return { errors: problem }
-  if (problem instanceof Error) return problem
+  if (problem instanceof Error) return { errors: [{ message: problem.message }] }
   const reason = problem?.reason || 'The connection was lost.'
-  return new Error(account() ? reason : `${reason} Sign in to subscribe.`)
+  return { errors: [{ message: account() ? reason : `${reason} Sign in to subscribe.` }] }
 }
 
 /** upload stores a file as a document and gives it. */

@@ -40,6 +40,17 @@ export function remember(data) {
   if (Object.keys(found).length) sessionStorage.setItem(key, JSON.stringify({ ...all(), ...found }))
 }
 
+// What gives the variables that an example cannot do without.
+const givenBy = { sessionId: 'Start a conversation', approvalId: 'List requests for approval', argsHash: 'List requests for approval' }
+
+/** missing is the title of the example to run before one with these variables, if any. */
+export function missing(variables) {
+  const known = all()
+  const names = JSON.stringify(variables).matchAll(/"\$(\w+)"/g)
+  for (const [, name] of names) if (!(name in known) && givenBy[name]) return givenBy[name]
+  return undefined
+}
+
 /** fill replaces "$name" by what is known of it, and by null where nothing is. */
 export function fill(variables) {
   const known = all()

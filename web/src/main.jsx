@@ -10,7 +10,7 @@ import { fetcher } from './fetcher.js'
 import { MailedLink } from './link.jsx'
 import { finish } from './oidc.js'
 import { claim } from './session.js'
-import { walkthrough } from './walkthrough.jsx'
+import { narrow, walkthrough } from './walkthrough.jsx'
 import { welcome } from './examples.js'
 
 // No history plugin: variables may hold what must not be kept. Any JSON may stand for these two scalars.
@@ -38,7 +38,7 @@ function Playground({ greeting }) {
         customScalarSchemas={scalars}
         storage={sessionStorage}
         plugins={plugins}
-        visiblePlugin={walkthrough}
+        visiblePlugin={narrow.matches ? undefined : walkthrough}
         defaultQuery={welcome}
         defaultEditorToolsVisibility="variables"
         isHeadersEditorEnabled={false}
@@ -54,7 +54,7 @@ async function enter() {
   await claim()
   try {
     if (arrival.answer) await finish(arrival.answer)
-    return ''
+    return arrival.notice ?? ''
   } catch (error) {
     return error.message
   }

@@ -1,6 +1,6 @@
 // The panel of one's own account: login sessions and the second factor.
 import { useCallback, useEffect, useRef, useState } from 'react'
-import { call } from './session.js'
+import { account, call, changePassword } from './session.js'
 
 const read = `{ viewer { totpEnabledAt sessions(first: 50, where: { isActive: true }) {
   edges { node { id isCurrent kind name createdAt lastActivity ipAddress userAgent } } } } }`
@@ -17,11 +17,12 @@ export function Security({ onClose }) {
   }, [load])
 
   // attempt does something, says how it went and shows what is there now; its result, or null.
-  const attempt = async (query, variables, done = '') => {
+  const attempt = (query, variables, done = '') => perform(() => call(query, variables), done)
+  const perform = async (act, done) => {
     setNotice('')
     let data = null
     try {
-      data = await call(query, variables)
+      data = await act()
       await load()
       setNotice(done)
     } catch (error) {
@@ -37,6 +38,7 @@ export function Security({ onClose }) {
       </form>
       <output>{notice}</output>
       {viewer && <Sessions list={viewer.sessions.edges.map(({ node }) => node)} attempt={attempt} />}
+      {viewer && <Password change={(input) => perform(() => changePassword(input), 'The password is changed. All other sessions and API tokens are ended.')} />}
       {viewer && <SecondFactor isOn={viewer.totpEnabledAt !== null} attempt={attempt} />}
     </dialog>
   )
@@ -65,6 +67,15 @@ function Sessions({ list, attempt }) {
       <button type="button" onClick={() => attempt('mutation RevokeOthers { revokeOtherSessions }', {}, 'All other sessions are ended.')}>
         Revoke all others
       </button>
+    </section>
+  )
+}
+
+function Password({ change }) {
+  return (
+    <section aria-label="Password">
+      <h3>Password</h3>
+      <Ask label="Change password" password fresh submit={({ password, newPassword }) => change({ currentPassword: password, newPassword })} />
     </section>
   )
 }
@@ -113,8 +124,8 @@ function SecondFactor({ isOn, attempt }) {
   )
 }
 
-// Ask is a form of a password, a code or both.
-function Ask({ label, password, code, submit }) {
+// Ask is a form of a password, a new one, a code or some of them. The hidden username is for password managers.
+function Ask({ label, password, fresh, code, submit }) {
   const [isBusy, setIsBusy] = useState(false)
   const send = async (event) => {
     event.preventDefault()
@@ -126,7 +137,9 @@ function Ask({ label, password, code, submit }) {
   }
   return (
     <form onSubmit={send} aria-label={label}>
+      {password && <input name="username" autoComplete="username" value={account()?.username ?? ''} readOnly hidden />}
       {password && <input name="password" type="password" placeholder="Your password" aria-label="Your password" autoComplete="current-password" required />}
+      {fresh && <input name="newPassword" type="password" placeholder="New password" aria-label="New password" autoComplete="new-password" required />}
       {code && <input name="code" placeholder="Code" aria-label="Code" autoComplete="one-time-code" required />}
       <button type="submit" disabled={isBusy}>
         {label}

@@ -46,14 +46,37 @@ export async function post(body, token, signal) {
     headers['Content-Type'] = 'application/json'
     body = JSON.stringify(body)
   }
-  const response = await fetch('/graphql', { method: 'POST', headers, body, signal })
-  const text = await response.text()
+  let response, text
+  try {
+    response = await fetch('/graphql', { method: 'POST', headers, body, signal })
+    text = await response.text()
+  } catch (error) {
+    if (signal?.aborted) throw error
+    setReachable(false)
+    throw Object.assign(new Error(unreachable), { isUnreachable: true, cause: error })
+  }
+  setReachable(true)
   try {
     return JSON.parse(text)
   } catch {
     throw new Error(`The server answered with status ${response.status} and nothing to read.`)
   }
 }
+
+/** unreachable is what to say while isReachable() is false. */
+export const unreachable = 'The server cannot be reached.'
+let reachable = true
+export const isReachable = () => reachable
+
+// setReachable takes what a request found out. An unreachable server is asked for until it is there again.
+function setReachable(next) {
+  if (next === reachable) return
+  reachable = next
+  if (!next) probe()
+  for (const listener of listeners) listener()
+}
+
+const probe = () => setTimeout(() => fetch('/', { method: 'HEAD', cache: 'no-store' }).then(() => setReachable(true), probe), 2000)
 
 // refusal is what the server said, with its code and the state to branch on.
 function refusal(result, otherwise) {
@@ -83,13 +106,16 @@ export const call = async (query, variables) => dataOf(await postOwn({ query, va
 /** callAsNobody is call for what a mailed link is good for, whoever is signed in, or was until the server ended it. */
 export const callAsNobody = async (query, variables) => dataOf(await post({ query, variables }))
 
+// Operations that end the session they are called in by themselves.
+const replacing = new Set(['refreshSession', 'changePassword'])
+
 /** authenticate signs in with an operation that gives an AuthPayload. */
-export async function authenticate(field, query, variables) {
-  const result = await post({ query, variables })
+export async function authenticate(field, query, variables, bearer) {
+  const result = await post({ query, variables }, bearer)
   const payload = result.data?.[field]
   if (!payload) throw refusal(result, 'The server did not sign you in.')
   const { accessToken, refreshToken, expiresAt, session, user } = payload
-  if (current && field !== 'refreshSession') end(current).catch(() => {}) // it is replaced, and nobody could end it any more
+  if (current && !replacing.has(field)) end(current).catch(() => {}) // it is replaced, and nobody could end it any more
   hasEnded = false
   write({
     accessToken,
@@ -106,6 +132,25 @@ export const login = (input) => authenticate('login', `mutation Login($input: Lo
 
 export const register = (input) =>
   authenticate('register', `mutation Register($input: RegisterInput!) { register(input: $input) { ${fields} } }`, { input })
+
+/** changePassword goes on in the session that the server opens in place of all others. */
+export async function changePassword(input) {
+  const query = `mutation ChangePassword($input: ChangePasswordInput!) { changePassword(input: $input) { ${fields} } }`
+  const bearer = await token()
+  const change = authenticate('changePassword', query, { input }, bearer)
+  // The socket of the former session is closed before the answer is here: whoever wants to renew waits for it.
+  const settled = change.catch(() => {}).finally(() => refreshing === settled && (refreshing = null))
+  refreshing = settled
+  try {
+    await change
+  } catch (error) {
+    if (error.code === 'UNAUTHENTICATED') await token({ renew: true })
+    throw error
+  }
+}
+
+export const requestPasswordReset = (email) =>
+  callAsNobody('mutation RequestReset($email: String!) { requestPasswordReset(email: $email) }', { email })
 
 /** token gives an access token that is good for a while, renewed when needed; null when nobody is signed in. */
 export async function token({ renew = false } = {}) {

@@ -1,8 +1,12 @@
 // The panel of examples, as a GraphiQL plugin.
+import { useState } from 'react'
 import { parse, print } from 'graphql'
 import { useGraphiQL, useGraphiQLActions } from '@graphiql/react'
 import { examples } from './examples.js'
-import { fill } from './known.js'
+import { fill, missing } from './known.js'
+
+/** narrow is a page where the examples cover the editor: they begin closed, and close when one is chosen. */
+export const narrow = matchMedia('(max-width: 1000px)') // as in style.css
 
 function Icon() {
   return (
@@ -16,10 +20,14 @@ function Icon() {
 }
 
 function Content() {
-  const { addTab, stop, updateActiveTabValues } = useGraphiQLActions()
+  const { addTab, setVisiblePlugin, stop, updateActiveTabValues } = useGraphiQLActions()
+  const [refused, setRefused] = useState({})
   const { queryEditor, variableEditor } = useGraphiQL(({ queryEditor, variableEditor }) => ({ queryEditor, variableEditor }))
 
   const open = (example) => {
+    const first = missing(example.variables)
+    setRefused(first ? { title: example.title, first } : {})
+    if (first) return
     const query = print(parse(example.query)) + '\n' // one field a line
     const variables = JSON.stringify(fill(example.variables), null, 2)
     stop() // or a subscription would write into the new tab
@@ -27,11 +35,15 @@ function Content() {
     queryEditor?.setValue(query)
     variableEditor?.setValue(variables)
     updateActiveTabValues({ query, variables })
+    if (narrow.matches) setVisiblePlugin(null)
   }
   return (
     <section className="walkthrough" aria-label="Examples">
-      <h2>The main job</h2>
-      <p>Each opens in a tab with the ids of earlier results filled in.</p>
+      <h2>Examples</h2>
+      <p>
+        Each opens in a tab with the ids of earlier results filled in. Run it with Ctrl+Enter. In the editor Tab indents; after Ctrl+M (on a Mac Ctrl+Shift+M) it leaves the
+        editor.
+      </p>
       <ol>
         {examples.map((example) => (
           <li key={example.title}>
@@ -40,6 +52,7 @@ function Content() {
             </button>
             <span className="who">{example.who}</span>
             {example.hint && <p>{example.hint}</p>}
+            <p role="status">{refused.title === example.title && `Run “${refused.first}” first.`}</p>
           </li>
         ))}
       </ol>

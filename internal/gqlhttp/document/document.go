@@ -18,6 +18,7 @@ import (
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/gqlhttp/present"
+	"cdsa.dev/cdsa/internal/meter"
 	"cdsa.dev/cdsa/internal/ratelimit"
 )
 
@@ -33,6 +34,7 @@ type document struct {
 // operation is what is known of an operation before its variables are.
 type operation struct {
 	sites       []*site // paged fields that variables or cursors have a say in
+	filters     []*ast.Argument
 	introspects bool
 	cost        int  // where it does not depend on variables
 	fixedCost   bool // says that it does not
@@ -54,6 +56,7 @@ var _ interface {
 	graphql.OperationParameterMutator
 	graphql.OperationContextMutator
 	graphql.ResponseInterceptor
+	graphql.FieldInterceptor
 	graphql.HandlerExtension
 	graphql.Cache[*ast.QueryDocument]
 } = (*documents)(nil)
@@ -82,6 +85,7 @@ const recordKey = "Documents"
 type record struct {
 	document *document
 	cost     int
+	weight   int           // of the variables as they were sent
 	invalid  gqlerror.List // validation errors behind the first, which is all a mutator can return
 	errors   atomic.Int64  // presented for the current response
 	budget   ratelimit.Budget
@@ -149,7 +153,7 @@ func (d *documents) MutateOperationParameters(ctx context.Context, p *graphql.Ra
 	if doc.doc.Operations.ForName(p.OperationName) == nil {
 		return present.Protocol(errcode.ValidationFailed, "The document has no operation of the name given, or several and none is named by operationName.")
 	}
-	r.document = doc
+	r.document, r.weight = doc, weightOf(p.Variables)
 	oc.Doc = doc.doc
 	return nil
 }
@@ -183,6 +187,13 @@ func (d *documents) MutateOperationContext(ctx context.Context, oc *graphql.Oper
 	if err := (coercer{d.schema}).check(oc.Operation.VariableDefinitions, oc.Variables); err != nil {
 		return present.Wrap(err)
 	}
+	if err := (&filters{limits: &d.limits}).check(op.filters, oc.Variables); err != nil {
+		return present.Wrap(err)
+	}
+	// gqlparser counts names, not fields, and what is skipped.
+	if oc.Operation.Operation == ast.Subscription && len(graphql.CollectFields(oc, oc.Operation.SelectionSet, []string{d.schema.Subscription.Name})) != 1 {
+		return present.Protocol(errcode.ValidationFailed, "A subscription has exactly one root field.")
+	}
 	r.cost = op.cost
 	if !op.fixedCost {
 		r.cost = costOf(oc.Operation.SelectionSet, oc.Variables, d.limits.PageDefault)
@@ -193,7 +204,7 @@ func (d *documents) MutateOperationContext(ctx context.Context, oc *graphql.Oper
 	}
 	if d.limits.Budgets != nil {
 		var err error
-		if r.budget, err = d.limits.Budgets.Charge(ctx, r.cost); err != nil {
+		if r.budget, err = d.limits.Budgets.Charge(ctx, r.cost+ratelimit.CostPerPoint*(r.weight/ratelimit.BytesPerPoint)); err != nil {
 			r.limited = true
 			return present.Wrap(err)
 		}
@@ -209,7 +220,7 @@ func (d *documents) InterceptResponse(ctx context.Context, next graphql.Response
 	if r == nil {
 		return next(ctx)
 	}
-	resp := next(ctx)
+	resp := next(meter.With(ctx, int64(d.limits.MaxAnswer)))
 	if resp == nil {
 		return nil
 	}
@@ -232,6 +243,22 @@ func (d *documents) InterceptResponse(ctx context.Context, next graphql.Response
 		resp.Extensions[CostExtension] = &r.budget
 	}
 	return resp
+}
+
+// InterceptField counts what a field adds to the answer, whoever gave it and however often.
+func (*documents) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
+	v, err := next(ctx)
+	if err != nil {
+		return v, err
+	}
+	m := meter.From(ctx)
+	if m == nil {
+		return v, nil
+	}
+	if err := m.Write(len(graphql.GetFieldContext(ctx).Field.Alias) + len(`"":,`) + meter.Size(v)); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // CostExtension is the key of a response's extensions that has the *ratelimit.Budget.
@@ -295,6 +322,7 @@ func (d *documents) describe(od *ast.OperationDefinition, sites map[*ast.Field]*
 		if s := sites[f]; s != nil {
 			op.sites = append(op.sites, s)
 		}
+		op.filters = append(op.filters, filtersOf(f)...)
 		op.introspects = op.introspects || f.Name == "__schema" || f.Name == "__type"
 		variable = variable || costVaries(f)
 	})

@@ -1,13 +1,13 @@
 // Package document turns query texts into documents that are safe to run: parsed, measured, validated and completed
 // with page sizes once, before any operation shares them, and read-only from then on. Each operation is then judged by
-// its caller and its variables: introspection, page sizes, cursors, cost.
+// its caller and its variables: introspection, page sizes, cursors, filters, cost. What it answers is metered.
 //
 // It refuses before it works: shape before validation, which is quadratic in places, and all of it before the first
 // resolver. It decides no permission but one: introspection needs a signed-in caller. Everything here is safe for
 // concurrent use.
 //
 // Codes: GRAPHQL_PARSE_FAILED and GRAPHQL_VALIDATION_FAILED for a text that is no valid document, RESOURCE_EXHAUSTED
-// for every limit, RATE_LIMITED by Limits.Budgets, BAD_USER_INPUT for page sizes, cursors and NUL characters, UNAUTHENTICATED for
+// for every limit, RATE_LIMITED by Limits.Budgets, BAD_USER_INPUT for page sizes, cursors, filters and NUL characters, UNAUTHENTICATED for
 // introspection.
 package document
 
@@ -33,6 +33,10 @@ type Limits struct {
 	MaxMutations  int // root fields of one mutation
 	MaxErrors     int // in one response
 	MaxCost       int // of one operation, see Cost
+	MaxPredicates int // of an operation's filters together
+	MaxValues     int // of an operation's filters together
+	MaxFilter     int // filters inside filters
+	MaxAnswer     int // bytes of one answer, see package meter
 
 	PageDefault int // elements of a page when neither first nor last is given
 	PageMax     int // the most that first or last may ask for
@@ -54,6 +58,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		MaxTokens: 15_000, MaxDepth: 30, MaxAliases: 100, MaxDirectives: 200, MaxFields: 1_000,
 		MaxOperations: 20, MaxFragments: 200, MaxMutations: 20, MaxErrors: 100, MaxCost: 50_000,
+		MaxPredicates: 100, MaxValues: 1_000, MaxFilter: 8, MaxAnswer: 32 << 20,
 		PageDefault: 20, PageMax: 100,
 	}
 }

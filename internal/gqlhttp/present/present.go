@@ -87,7 +87,7 @@ func present(ctx context.Context, log *slog.Logger, err error, g *gqlerror.Error
 			out.Locations = g.Locations
 		}
 		return out
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), pgaway.TooLong(err):
 		return render(ctx, errs.New(errs.ResourceExhausted, deadlineMessage), g)
 	case errors.Is(err, context.Canceled):
 		e := errs.New(errs.UpstreamUnavailable, cancelledMessage)

@@ -20,6 +20,7 @@ const (
 		"\"fetch https://example.com\", or a slash, its name and its arguments: /calculator {\"expression\": \"2*21\"}."
 
 	maxQuotes     = 4
+	enough        = 0.6  // of a question's words, for a passage to be offered as an answer
 	maxShownBytes = 1500 // of a tool's output in the answer; the whole is with the tool call
 )
 
@@ -54,9 +55,11 @@ func (m *Model) passages(text string, r result) string {
 	}
 	var hits []hit
 	words := quote.Words(query)
+	covered := 0.0
 	for _, p := range r.Passages {
 		if q := m.pick(query, p.Text); q != "" {
 			hits = append(hits, hit{p, q, quote.Score(words, q)})
+			covered = max(covered, share(words, p.Text))
 		}
 	}
 	if len(hits) == 0 {
@@ -64,10 +67,14 @@ func (m *Model) passages(text string, r result) string {
 	}
 	sort.SliceStable(hits, func(i, j int) bool { return hits[i].score > hits[j].score })
 	lead := "The documents you may read say:"
-	if hits[0].score == 0 {
+	switch {
+	case hits[0].score == 0:
 		lead = "No passage has the words of your question; the nearest I found:"
 		hits = hits[:min(2, len(hits))]
-	} else {
+	case covered < enough:
+		lead = "No passage has most words of your question, so this may not answer it; the nearest I found:"
+		hits = hits[:min(2, len(hits))]
+	default:
 		hits = slices.DeleteFunc(hits, func(h hit) bool { return h.score < hits[0].score*0.4 })
 	}
 	var b strings.Builder
@@ -81,6 +88,19 @@ func (m *Model) passages(text string, r result) string {
 		fmt.Fprintf(&b, "\n- “%s” [%d]%s", h.quote, h.N, source(h.Passage))
 	}
 	return b.String()
+}
+
+// share is how much of the question's words a passage has, by weight.
+func share(words map[string]float64, passage string) float64 {
+	have := quote.Words(passage)
+	found, all := 0.0, 0.0
+	for w, weight := range words {
+		all += weight
+		if _, ok := have[w]; ok {
+			found += weight
+		}
+	}
+	return found / max(all, 1)
 }
 
 // pick gives the sentence to quote, never anything that is not in the passage.
@@ -116,7 +136,7 @@ func outcome(r result) string {
 	case enum.ToolExecutionStatusCompleted:
 		return stated(name, r) + why
 	case enum.ToolExecutionStatusRejected:
-		return fmt.Sprintf("The call of %s was rejected, so it did not run.%s", name, why)
+		return fmt.Sprintf("The call of %s did not run.%s", name, why)
 	case enum.ToolExecutionStatusCancelled:
 		return fmt.Sprintf("The call of %s was cancelled, so there is no result.%s", name, why)
 	case enum.ToolExecutionStatusFailed:

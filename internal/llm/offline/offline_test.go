@@ -76,6 +76,20 @@ func TestAnswer(t *testing.T) {
 			has: []string{opening, "found no passage"},
 		},
 		{
+			name: "WeakPassages", message: "Who keeps the key of the archive?",
+			results: map[string]llm.ToolResult{"search_documents": {Status: enum.ToolExecutionStatusCompleted, Passages: []llm.Passage{
+				{N: 1, Title: "Manual", Text: "# Pump\n\nKeep the filter clean."}, {N: 2, Title: "Letters", Text: "Keep letters."}, {N: 3, Title: "Leave", Text: "Keep calm."},
+			}}}, calls: []string{"search_documents"},
+			has: []string{"may not answer it"}, lacks: []string{"documents you may read say", "[1]"},
+		},
+		{
+			name: "NoHeadings", message: "Where does the lamp hang?",
+			results: map[string]llm.ToolResult{"search_documents": {Status: enum.ToolExecutionStatusCompleted, Passages: []llm.Passage{
+				{N: 1, Title: "Handbook", Text: "# Staff handbook\n\n15. The office opens at nine."},
+			}}}, calls: []string{"search_documents"},
+			has: []string{"No passage has the words", "“15. The office opens at nine.” [1]"}, lacks: []string{"# Staff handbook"},
+		},
+		{
 			name: "SearchThenTool", message: `What is the retention period? Then /http_request {"method":"GET","url":"https://example.org/x"}`,
 			results: map[string]llm.ToolResult{"search_documents": retention, "http_request": completed(`{"status":200,"body":"all good"}`)},
 			calls:   []string{"search_documents", "http_request"},
@@ -86,7 +100,7 @@ func TestAnswer(t *testing.T) {
 			results: map[string]llm.ToolResult{"search_documents": retention,
 				"http_request": {Status: enum.ToolExecutionStatusRejected, Message: "An approver rejected it: not this host."}},
 			calls: []string{"search_documents", "http_request"},
-			has:   []string{"[2]", "The call of http_request was rejected, so it did not run. An approver rejected it: not this host."},
+			has:   []string{"[2]", "The call of http_request did not run. An approver rejected it: not this host."},
 		},
 		{
 			name: "Failed", message: "calculate 1/0",

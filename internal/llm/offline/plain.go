@@ -18,6 +18,8 @@ var (
 	operation  = regexp.MustCompile(`[0-9)]\s*[+\-*/^%]\s*[0-9(+\-a-z]|[a-z]\(`)
 	isoDate    = regexp.MustCompile(`^\d{4}-\d{2}(?:-\d{2})?$`)
 	spoken     = strings.NewReplacer(" plus ", " + ", " minus ", " - ", " times ", " * ", " multiplied by ", " * ", " divided by ", " / ", "×", "*", "÷", "/", "−", "-")
+	chain      = regexp.MustCompile(`^\d+(?:[-.]\d+)+$|^\d+(?:/\d+){2,}$`)
+	percentOf  = regexp.MustCompile(`(?i)(\d)\s*(?:%|per\s?cent)\s+of\s+`)
 	timesX     = regexp.MustCompile(`(\d)\s*x\s*(\d)`)
 )
 
@@ -30,12 +32,17 @@ func plain(s string) (step, bool) {
 	if m := askTime.FindStringSubmatch(s); m != nil && !strings.EqualFold(s, "time") {
 		return step{toolTime, map[string]any{"timezone": zone(m[1])}}, true
 	}
+	asked := s
 	if m := calculate.FindStringSubmatch(s); m != nil {
-		e := timesX.ReplaceAllString(spoken.Replace(m[1]), "$1*$2")
-		e = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(e), "="))
-		if expression.MatchString(e) && operation.MatchString(e) && !isoDate.MatchString(e) {
-			return step{toolCalculator, map[string]any{"expression": e}}, true
-		}
+		asked = m[1]
+	}
+	e := timesX.ReplaceAllString(spoken.Replace(percentOf.ReplaceAllString(asked, "$1 / 100 * ")), "$1*$2")
+	e = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(e), "="))
+	switch {
+	case !expression.MatchString(e) || !operation.MatchString(e) || isoDate.MatchString(e):
+	case asked == s && chain.MatchString(e): // a date, a telephone number, a range
+	default:
+		return step{toolCalculator, map[string]any{"expression": e}}, true
 	}
 	return step{}, false
 }

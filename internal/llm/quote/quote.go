@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"cdsa.dev/cdsa/internal/bigram"
 )
 
 // Func gives the byte offsets [start, end) of the best sentence or sentences of passage for query.
@@ -20,17 +22,33 @@ func Lexical(query, passage string) (start, end int) {
 	return start, end
 }
 
-// Best is Lexical with its score: 0 means that no word of the query is there.
+// Best is Lexical with its score: 0 means that no word of the query is there. Then it is the first sentence, not the heading above.
 func Best(query, passage string) (start, end int, score float64) {
 	words := Words(query)
-	first := true
+	worth := -1 // of what is chosen, where no word is there: 0 signs and numbers, 1 a heading, 2 a sentence
 	for _, s := range Sentences(passage) {
-		sc := Score(words, passage[s[0]:s[1]])
-		if first || sc > score {
-			start, end, score, first = s[0], s[1], sc, false
+		text := passage[s[0]:s[1]]
+		w := says(text)
+		sc := Score(words, text)
+		if w == 0 {
+			sc = 0 // the number of an item is no answer
+		}
+		if sc > score || sc == 0 && score == 0 && w > worth {
+			start, end, score, worth = s[0], s[1], sc, w
 		}
 	}
 	return start, cut(passage, start, end), score
+}
+
+// says tells signs and numbers (0), a heading (1) and a sentence (2) apart: a heading is marked as one, or short and without an end.
+func says(s string) int {
+	switch {
+	case !strings.ContainsFunc(s, unicode.IsLetter):
+		return 0
+	case strings.HasPrefix(s, "#"), !strings.ContainsAny(s, ".!?…。！？\n") && len(strings.Fields(s)) <= 8:
+		return 1
+	}
+	return 2
 }
 
 // cut shortens [start, end) to MaxBytes, at a space where there is one.
@@ -109,6 +127,9 @@ func abbreviation(s string) bool {
 	case "e.g", "i.e", "etc", "no", "nos", "art", "sec", "cf", "vs", "mr", "mrs", "ms", "dr", "prof", "inc", "ltd", "fig", "p", "pp", "para":
 		return true
 	}
+	if strings.TrimSpace(s[:i+1]) == "" && w != "" && len(w) < 5 && strings.Trim(w, "0123456789.") == "" {
+		return true // the number of an item
+	}
 	return utf8.RuneCountInString(w) == 1
 }
 
@@ -132,15 +153,18 @@ func Score(query map[string]float64, sentence string) float64 {
 	return sum / (1 + n/60)
 }
 
-// Words gives the content words of s, lower-cased and stemmed by a hair, with their weight.
+// Words gives the content words of s, lower-cased and stemmed by a hair, with their weight. Of scripts without spaces it gives
+// each two neighbouring characters.
 func Words(s string) map[string]float64 {
 	out := map[string]float64{}
 	for w := range strings.FieldsFuncSeq(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 		if stop[w] {
 			continue
 		}
-		w = stem(w)
-		out[w] = 1 + float64(min(utf8.RuneCountInString(w), 12))/8
+		for _, part := range bigram.Parts(w) {
+			part = stem(part)
+			out[part] = 1 + float64(min(utf8.RuneCountInString(part), 12))/8
+		}
 	}
 	return out
 }

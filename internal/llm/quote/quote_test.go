@@ -35,15 +35,30 @@ func TestLexical(t *testing.T) {
 	for query, want := range map[string]string{
 		"How long is personal data retained?": "Personal data is retained for 90 days.",
 		"What about backups?":                 "Backups are kept longer.",
-		"zebra":                               "Retention",
+		"zebra":                               "This chapter is about many things.",
 	} {
 		start, end := Lexical(query, passage)
 		require.Equal(t, want, passage[start:end], query)
 	}
+	for passage, want := range map[string]string{
+		"# Staff handbook\n\n15. The office opens at nine.\n\n15.": "15. The office opens at nine.",
+		"Section 3\n\n15.\n\nThe office opens at nine.":            "The office opens at nine.",
+		"# Only a heading": "# Only a heading",
+		"15.":              "15.",
+	} {
+		for _, query := range []string{"zebra", "What is 15?"} {
+			start, end := Lexical(query, passage)
+			require.Equal(t, want, passage[start:end], query)
+		}
+	}
+	japanese := "賃料は毎月支払う。契約の解約は三か月前に通知する。"
+	start, end, found := Best("解約の条件は？", japanese)
+	require.Equal(t, "契約の解約は三か月前に通知する。", japanese[start:end])
+	require.Positive(t, found)
 	_, _, score := Best("zebra", passage)
 	require.Zero(t, score)
 	long := strings.Repeat("Größe ", 500)
-	start, end := Lexical("Größe", long)
+	start, end = Lexical("Größe", long)
 	require.LessOrEqual(t, end-start, MaxBytes)
 	require.True(t, strings.HasSuffix(long[start:end], "Größe"))
 }

@@ -88,7 +88,7 @@ func Params(payload []byte) (*graphql.RawParams, error) {
 
 // Request reads the body of a request over HTTP: the same shape, but with a persisted query the query may be absent.
 func Request(body []byte) (*graphql.RawParams, error) {
-	f, err := object(body)
+	f, err := object(bytes.TrimPrefix(body, []byte("\ufeff"))) // RFC 8259 section 8.1 lets a parser ignore it
 	if err != nil || f == nil {
 		return nil, errParams
 	}

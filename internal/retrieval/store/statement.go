@@ -143,32 +143,43 @@ func (s *statement) byMeaning(exact bool) {
 		FROM (SELECT id, distance FROM near ORDER BY distance, id LIMIT ` + depth + `) n)`)
 }
 
-// byWords ranks by cover density. KEYWORD asks for all words; HYBRID prefers that but takes any of them, since people ask in
-// sentences. A query with a phrase or an exclusion is left as it is.
+// byWords ranks the passages that have the words. KEYWORD asks for all of them and ranks by cover density; HYBRID prefers that but
+// takes any, since people ask in sentences, and ranks by how many different ones there are: cover density would count a common
+// word ten times. A query with a phrase or an exclusion is left as it is.
 func (s *statement) byWords() {
-	query := s.arg(s.p.Query)
+	w := readWords(s.p.Query)
+	query := s.arg(w.text)
 	depth := strconv.Itoa(s.p.depth())
-	strict := func(cfg string) string { return "websearch_to_tsquery('" + cfg + "', " + query + ")" }
-	loose := strict
-	if s.p.Type == enum.SearchTypeHybrid {
-		loose = func(cfg string) string {
-			q := strict(cfg)
-			return "(CASE WHEN " + q + "::text ~ '[!<]' THEN " + q + " ELSE replace(" + q + "::text, ' & ', ' | ')::tsquery END)"
-		}
+	function := "ts_rank_cd"
+	if s.p.Type == enum.SearchTypeHybrid && !w.literal {
+		function = "ts_rank"
 	}
-	var all, any, density, languages strings.Builder
+	var whole, found, density, languages strings.Builder
+	one := func(cfg string) (isWhole, isFound, dense string) {
+		strict, all, least := w.asked(cfg, query)
+		if s.p.Type != enum.SearchTypeHybrid {
+			least = all
+		}
+		isWhole = "(c.search_vector @@ " + strict + ")::int"
+		if !w.literal {
+			isWhole += " + (c.search_vector @@ " + all + ")::int"
+		}
+		// 33: divided by 1 + the logarithm of the length, and brought between 0 and 1.
+		return isWhole, "c.search_vector @@ " + least, function + "(c.search_vector, " + least + ", 33)"
+	}
 	for _, c := range configurations {
-		fmt.Fprintf(&any, "c.language = '%s' AND c.search_vector @@ %s OR ", c.language, loose(c.name))
-		fmt.Fprintf(&all, "WHEN '%s' THEN c.search_vector @@ %s ", c.language, strict(c.name))
-		fmt.Fprintf(&density, "WHEN '%s' THEN ts_rank_cd(c.search_vector, %s, 33) ", c.language, loose(c.name))
+		isWhole, isFound, dense := one(c.name)
+		fmt.Fprintf(&whole, "WHEN '%s' THEN %s ", c.language, isWhole)
+		fmt.Fprintf(&found, "c.language = '%s' AND %s OR ", c.language, isFound)
+		fmt.Fprintf(&density, "WHEN '%s' THEN %s ", c.language, dense)
 		languages.WriteString("'" + c.language + "', ")
 	}
 	other := strings.TrimSuffix(languages.String(), ", ")
-	s.text("found AS (SELECT c.id, CASE c.language " + all.String() + "ELSE c.search_vector @@ " + strict("simple") + " END AS whole, " +
-		// 33: divided by 1 + the logarithm of the length, and brought between 0 and 1.
-		"(CASE c.language " + density.String() + "ELSE ts_rank_cd(c.search_vector, " + loose("simple") + ", 33) END)::float8 AS density")
+	isWhole, isFound, dense := one("simple")
+	s.text("found AS (SELECT c.id, CASE c.language " + whole.String() + "ELSE " + isWhole + " END AS whole, " +
+		"(CASE c.language " + density.String() + "ELSE " + dense + " END)::float8 AS density")
 	s.from()
-	s.text(" AND (" + any.String() + "c.language NOT IN (" + other + ") AND c.search_vector @@ " + loose("simple") + ")")
+	s.text(" AND (" + found.String() + "c.language NOT IN (" + other + ") AND " + isFound + ")")
 	s.text(`), kw AS (SELECT id, density, row_number() OVER (ORDER BY whole DESC, density DESC, id) AS keyword_rank
 		FROM (SELECT id, whole, density FROM found ORDER BY whole DESC, density DESC, id LIMIT ` + depth + `) f)`)
 }

@@ -9,6 +9,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"cdsa.dev/cdsa/internal/embed"
 	"cdsa.dev/cdsa/internal/enum"
+	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/retrieval"
 	"cdsa.dev/cdsa/internal/uid"
 )
@@ -27,8 +29,11 @@ import (
 // keywordsKept is how many search keywords a chunk has.
 const keywordsKept = 12
 
-// embedBatch is how many chunks are embedded between two looks at the context and two reports of progress.
-const embedBatch = 64
+// Batch is how many chunks are embedded and stored at a time: the index of vectors takes some milliseconds for each.
+const Batch = 64
+
+// maxChunks is how many passages a document may have: some 20 MB of prose. It is odd texts that have more.
+const maxChunks = 20_000
 
 // Document is what its chunks copy, so that the search needs no join to refuse a row.
 type Document struct {
@@ -42,40 +47,57 @@ type Document struct {
 // Row is a chunk ready to be stored.
 type Row struct {
 	retrieval.Chunk
-	Vector   []float32 // len 1536, L2-normalised
+	Vector   []float32 // len 1536, L2-normalised; nil for a passage the document has already, which would be found in its stead
 	Keywords []string
 	Language string         // as Text.Language
 	Metadata map[string]any // may be nil
 }
 
-// Prepare cuts and embeds a text. A chunk is embedded with its heading, which often names what it is about.
-// progress, if not nil, is told the chunks embedded so far and in all, first with 0 when the text is cut. No transaction should be open: the embedder may be far away.
-// The error is the embedder's or the context's.
-func Prepare(ctx context.Context, e embed.Embedder, t *retrieval.Text, progress func(done, total int)) ([]Row, error) {
+// Cut cuts a text into its passages. RESOURCE_EXHAUSTED for a text of too many.
+func Cut(t *retrieval.Text) ([]retrieval.Chunk, error) {
 	chunks := retrieval.Split(t)
-	rows := make([]Row, 0, len(chunks))
-	if progress != nil {
-		progress(0, len(chunks))
+	if len(chunks) > maxChunks {
+		return nil, errs.New(errs.ResourceExhausted, "The document has %d passages; at most %d can be searched. Split it into smaller files.", len(chunks), maxChunks)
 	}
-	for at := 0; at < len(chunks); at += embedBatch {
-		batch := chunks[at:min(at+embedBatch, len(chunks))]
-		texts := make([]string, len(batch))
-		for i, c := range batch {
-			texts[i] = c.Text
-			if c.Heading != "" {
-				texts[i] = c.Heading + "\n" + c.Text
-			}
+	return chunks, nil
+}
+
+// Preparer makes the rows of one document's passages, batch after batch. Not for concurrent use.
+type Preparer struct {
+	Embedder embed.Embedder
+	Language string // as Text.Language
+	seen     map[[sha256.Size]byte]bool
+}
+
+// Rows embeds chunks. A chunk is embedded with its heading, which often names what it is about; what was embedded before is
+// not again. No transaction should be open: the embedder may be far away. The error is the embedder's or the context's.
+func (p *Preparer) Rows(ctx context.Context, chunks []retrieval.Chunk) ([]Row, error) {
+	if p.seen == nil {
+		p.seen = map[[sha256.Size]byte]bool{}
+	}
+	rows := make([]Row, len(chunks))
+	var texts []string
+	var of []int
+	for i, c := range chunks {
+		rows[i] = Row{Chunk: c, Keywords: retrieval.Keywords(c.Text, keywordsKept), Language: p.Language}
+		text := c.Text
+		if c.Heading != "" {
+			text = c.Heading + "\n" + c.Text
 		}
-		vectors, err := e.Embed(ctx, texts)
-		if err != nil {
-			return nil, err
+		if sum := sha256.Sum256([]byte(text)); !p.seen[sum] {
+			p.seen[sum] = true
+			texts, of = append(texts, text), append(of, i)
 		}
-		for i, c := range batch {
-			rows = append(rows, Row{Chunk: c, Vector: vectors[i], Keywords: retrieval.Keywords(c.Text, keywordsKept), Language: t.Language})
-		}
-		if progress != nil {
-			progress(len(rows), len(chunks))
-		}
+	}
+	if len(texts) == 0 {
+		return rows, ctx.Err()
+	}
+	vectors, err := p.Embedder.Embed(ctx, texts)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range vectors {
+		rows[of[i]].Vector = v
 	}
 	return rows, nil
 }
@@ -92,19 +114,28 @@ var columns = []string{
 	"owner_id", "is_public", "required_permission", "sensitivity",
 }
 
-// ReplaceChunks stores a document's chunks of one generation and model, in place of those it had of the same; so a
-// repeated job leaves one set. They are found by no search until the document's generation is this one. For the indexer, in its
-// transaction. The error is the database's.
-func ReplaceChunks(ctx context.Context, tx Writer, d Document, generation int, modelID uuid.UUID, rows []Row) error {
-	_, err := tx.Exec(ctx, "DELETE FROM document_chunks WHERE document_id = $1 AND generation = $2 AND embedding_model_id = $3", d.ID, generation, modelID)
+// DropChunks deletes a document's chunks of one generation and model: what a worker left that did not end. For the indexer, before
+// AddChunks. The error is the database's.
+func DropChunks(ctx context.Context, tx Writer, documentID uuid.UUID, generation int, modelID uuid.UUID) error {
+	_, err := tx.Exec(ctx, "DELETE FROM document_chunks WHERE document_id = $1 AND generation = $2 AND embedding_model_id = $3", documentID, generation, modelID)
 	if err != nil {
 		return fmt.Errorf("delete chunks: %w", err)
 	}
+	return nil
+}
+
+// AddChunks stores some of a document's chunks of one generation and model. They are found by no search until the document's
+// generation is this one. For the indexer, in its transaction. The error is the database's.
+func AddChunks(ctx context.Context, tx Writer, d Document, generation int, modelID uuid.UUID, rows []Row) error {
 	now := time.Now().UTC()
 	n, err := tx.CopyFrom(ctx, pgx.Identifier{"document_chunks"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		r := rows[i]
-		if len(r.Vector) != embed.Size {
-			return nil, fmt.Errorf("chunk %d: a vector of %d", i, len(r.Vector))
+		var vector any
+		if r.Vector != nil {
+			if len(r.Vector) != embed.Size {
+				return nil, fmt.Errorf("chunk %d: a vector of %d", r.Index, len(r.Vector))
+			}
+			vector = pgvector.NewVector(r.Vector)
 		}
 		meta := r.Metadata
 		if meta == nil {
@@ -112,14 +143,14 @@ func ReplaceChunks(ctx context.Context, tx Writer, d Document, generation int, m
 		}
 		m, err := json.Marshal(meta)
 		if err != nil {
-			return nil, fmt.Errorf("chunk %d: metadata: %w", i, err)
+			return nil, fmt.Errorf("chunk %d: metadata: %w", r.Index, err)
 		}
 		keywords := r.Keywords
 		if keywords == nil {
 			keywords = []string{}
 		}
 		return []any{
-			uid.New(uid.DocumentChunk), now, d.ID, generation, modelID, r.Index, r.Text, pgvector.NewVector(r.Vector), r.TokenCount, r.End - r.Start,
+			uid.New(uid.DocumentChunk), now, d.ID, generation, modelID, r.Index, r.Text, vector, r.TokenCount, r.End - r.Start,
 			m, keywords, r.Start, r.End, r.Page, optional(r.Heading), r.Language,
 			d.OwnerID, d.IsPublic, d.RequiredPermission, string(d.Sensitivity),
 		}, nil
@@ -138,6 +169,15 @@ func ReplaceChunks(ctx context.Context, tx Writer, d Document, generation int, m
 func DropOldChunks(ctx context.Context, tx Writer, documentID uuid.UUID, keep int) error {
 	if _, err := tx.Exec(ctx, "DELETE FROM document_chunks WHERE document_id = $1 AND generation < $2", documentID, keep); err != nil {
 		return fmt.Errorf("delete old chunks: %w", err)
+	}
+	return nil
+}
+
+// DropNewChunks deletes what a document has of generations that are not to come. For the indexer, when it gives up.
+func DropNewChunks(ctx context.Context, tx Writer, documentID uuid.UUID) error {
+	_, err := tx.Exec(ctx, "DELETE FROM document_chunks c USING documents d WHERE d.id = $1 AND c.document_id = d.id AND c.generation > d.generation", documentID)
+	if err != nil {
+		return fmt.Errorf("delete new chunks: %w", err)
 	}
 	return nil
 }

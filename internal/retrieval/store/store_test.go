@@ -75,7 +75,9 @@ func (w *world) store(d Document, generation int, text string) []Row {
 	ctx := context.Background()
 	x, err := retrieval.Extract(ctx, []byte(text), "a.md", "")
 	require.NoError(w.t, err)
-	rows, err := Prepare(ctx, w.e, x, nil)
+	chunks, err := Cut(x)
+	require.NoError(w.t, err)
+	rows, err := (&Preparer{Embedder: w.e, Language: x.Language}).Rows(ctx, chunks)
 	require.NoError(w.t, err)
 	w.replace(d, generation, rows)
 	return rows
@@ -84,7 +86,10 @@ func (w *world) store(d Document, generation int, text string) []Row {
 func (w *world) replace(d Document, generation int, rows []Row) {
 	w.t.Helper()
 	require.NoError(w.t, pgx.BeginFunc(context.Background(), w.db.Pool, func(tx pgx.Tx) error {
-		return ReplaceChunks(context.Background(), tx, d, generation, w.model, rows)
+		if err := DropChunks(context.Background(), tx, d.ID, generation, w.model); err != nil {
+			return err
+		}
+		return AddChunks(context.Background(), tx, d, generation, w.model, rows)
 	}))
 }
 
@@ -196,7 +201,7 @@ func TestSearch_Generations(t *testing.T) {
 	require.Empty(t, w.search(other), "chunks of another model")
 }
 
-func TestReplaceChunks_Again(t *testing.T) {
+func TestAddChunks(t *testing.T) {
 	w := newWorld(t)
 	ann := w.user("ann")
 	d := w.document(ann, "doc", holidays, nil)
@@ -209,7 +214,7 @@ func TestReplaceChunks_Again(t *testing.T) {
 	bad := append([]Row{}, rows...)
 	bad[0].Vector = bad[0].Vector[:7]
 	require.Error(t, pgx.BeginFunc(context.Background(), w.db.Pool, func(tx pgx.Tx) error {
-		return ReplaceChunks(context.Background(), tx, d, 1, w.model, bad)
+		return AddChunks(context.Background(), tx, d, 1, w.model, bad)
 	}))
 }
 
@@ -369,14 +374,50 @@ func TestSearch_Refuses(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// A passage that a document repeats is found once by its meaning, and wherever it stands by its words.
+func TestSearch_RepeatedPassages(t *testing.T) {
+	w := newWorld(t)
+	ann := w.user("ann")
+	calls := 0
+	w.e = counting{w.e, &calls}
+	d := w.document(ann, "repeated", strings.Repeat(strings.Repeat("The walrus sleeps on the ice. ", 40)+"\n\n", 30), nil)
+	var n, embedded int
+	require.NoError(t, w.db.Owner.QueryRow(context.Background(), "SELECT count(*), count(embedding) FROM document_chunks WHERE document_id = $1", d.ID).Scan(&n, &embedded))
+	require.Greater(t, n, 20)
+	require.Less(t, embedded, 4)
+	require.Equal(t, embedded, calls)
+	p := w.params(ann, enum.SearchTypeSemantic, "an animal of the arctic sea")
+	p.Limit = 50
+	require.Len(t, w.search(p), embedded)
+	p = w.params(ann, enum.SearchTypeKeyword, "walrus")
+	p.Limit = 100
+	require.Len(t, w.search(p), n)
+}
+
+// counting counts the texts that are embedded.
+type counting struct {
+	embed.Embedder
+	n *int
+}
+
+func (c counting) Embed(ctx context.Context, texts []string) ([][]float32, error) {
+	*c.n += len(texts)
+	return c.Embedder.Embed(ctx, texts)
+}
+
+func TestCut_TooMany(t *testing.T) {
+	_, err := Cut(&retrieval.Text{Content: strings.Repeat("a\f", 200*(maxChunks+1))})
+	require.True(t, errs.Is(err, errs.ResourceExhausted), "%v", err)
+}
+
 // The languages of the query are those of the generated column.
 func TestConfigurations(t *testing.T) {
 	var def string
 	require.NoError(t, pgtest.New(t).Owner.QueryRow(context.Background(), `SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
 		JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum WHERE adrelid = 'document_chunks'::regclass AND attname = 'search_vector'`).Scan(&def))
 	for _, c := range configurations {
-		require.Contains(t, def, fmt.Sprintf("WHEN '%s'::text THEN to_tsvector('%s'::regconfig, content)", c.language, c.name))
+		require.Contains(t, def, fmt.Sprintf("WHEN '%s'::text THEN to_tsvector('%s'::regconfig, search_text(content))", c.language, c.name))
 	}
 	require.Equal(t, len(configurations), strings.Count(def, "WHEN"))
-	require.Contains(t, def, "ELSE to_tsvector('simple'::regconfig, content)")
+	require.Contains(t, def, "ELSE to_tsvector('simple'::regconfig, search_text(content))")
 }

@@ -5,6 +5,7 @@ package currenttime
 import (
 	"context"
 	"regexp"
+	"strings"
 	"time"
 	_ "time/tzdata" // zones, where the machine has none
 
@@ -50,16 +51,47 @@ func New(now func() time.Time) (tool.Builtin, error) {
 		if name == "" {
 			name = "UTC"
 		}
-		if !zoneName.MatchString(name) || name == "Local" {
-			return output{}, "", unknown
-		}
-		zone, err := time.LoadLocation(name)
-		if err != nil {
+		zone := load(name)
+		if zone == nil {
 			return output{}, "", unknown
 		}
 		t := now().In(zone).Truncate(time.Second)
-		return output{t.Format(time.RFC3339), name, t.Format("-07:00"), t.Format(time.DateOnly), t.Weekday().String(), t.Unix()}, enum.SensitivityPublic, nil
+		return output{t.Format(time.RFC3339), zone.String(), t.Format("-07:00"), t.Format(time.DateOnly), t.Weekday().String(), t.Unix()}, enum.SensitivityPublic, nil
 	})
 }
+
+// load finds a zone by its name in any case; nil when there is none.
+func load(name string) *time.Location {
+	if !zoneName.MatchString(name) {
+		return nil
+	}
+	for _, n := range []string{name, proper(name), strings.ToUpper(name)} {
+		if n == "Local" {
+			continue
+		}
+		if zone, err := time.LoadLocation(n); err == nil {
+			return zone
+		}
+	}
+	return nil
+}
+
+// proper writes a name as the database does: capitals after / _ and -, but for what odd has.
+func proper(name string) string {
+	return word.ReplaceAllStringFunc(name, func(w string) string {
+		w = strings.ToLower(w)
+		if s, ok := odd[w]; ok {
+			return s
+		}
+		return strings.ToUpper(w[:1]) + w[1:]
+	})
+}
+
+var (
+	word = regexp.MustCompile(`[A-Za-z]+`)
+	odd  = map[string]string{"of": "of", "es": "es", "au": "au", "us": "US", "gmt": "GMT", "utc": "UTC", "uct": "UCT", "mcmurdo": "McMurdo",
+		"dumontdurville": "DumontDUrville", "comodrivadavia": "ComodRivadavia", "easterisland": "EasterIsland", "bajanorte": "BajaNorte",
+		"bajasur": "BajaSur", "act": "ACT", "lhi": "LHI", "nsw": "NSW"}
+)
 
 var unknown = tool.Fail("This time zone is unknown; use an IANA name such as Europe/Berlin.")

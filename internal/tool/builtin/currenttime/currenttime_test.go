@@ -2,6 +2,7 @@ package currenttime
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,16 @@ func TestTool(t *testing.T) {
 			require.Equal(t, tool.Result{Value: c.want, Sensitivity: enum.SensitivityPublic}, res)
 		})
 	}
-	for _, zone := range []string{"Local", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe/Berlin/", " UTC", "Europe\\Berlin", "europe/"} {
+	for _, zone := range []string{"Europe/Berlin", "America/Port-au-Prince", "America/Port_of_Spain", "Africa/Dar_es_Salaam", "Europe/Isle_of_Man", "Antarctica/McMurdo",
+		"Antarctica/DumontDUrville", "America/Argentina/ComodRivadavia", "US/Eastern", "Etc/GMT+1", "America/North_Dakota/New_Salem", "Australia/NSW", "Australia/ACT",
+		"Chile/EasterIsland", "Mexico/BajaNorte", "UTC", "GMT", "EST5EDT", "GB"} {
+		for _, as := range []string{zone, strings.ToLower(zone), strings.ToUpper(zone)} {
+			res, err := run(map[string]any{"timezone": as})
+			require.NoError(t, err, as)
+			require.Equal(t, zone, res.Value.(map[string]any)["timezone"], as)
+		}
+	}
+	for _, zone := range []string{"local", "LOCAL", "Local", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe/Berlin/", " UTC", "Europe\\Berlin", "europe/"} {
 		_, err := run(map[string]any{"timezone": zone})
 		require.ErrorIs(t, err, unknown, zone)
 	}

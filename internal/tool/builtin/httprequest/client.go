@@ -53,12 +53,12 @@ func (c *client) do(ctx context.Context, in input) (output, error) {
 	if in.Method == "" {
 		in.Method = http.MethodGet
 	}
-	if in.Body != "" && (in.Method == http.MethodGet || in.Method == http.MethodHead) {
-		return output{}, tool.Fail("A %s request has no body.", in.Method)
+	if in.Body != "" && bodiless(in.Method) {
+		return output{}, noBody(in.Method)
 	}
-	u, err := url.Parse(in.URL)
+	u, err := parse(in.URL)
 	if err != nil {
-		return output{}, tool.Fail("The URL cannot be read.")
+		return output{}, err
 	}
 	h, err := headers(in)
 	if err != nil {
@@ -168,7 +168,7 @@ func sameOrigin(a, b *url.URL) bool {
 	return err1 == nil && err2 == nil && a.Scheme == b.Scheme && hostPort(a.Hostname(), p) == hostPort(b.Hostname(), q)
 }
 
-// explain turns what net/http says into a sentence. The cause loses its url.Error, which holds the URL.
+// explain turns what net/http says into a sentence. The cause loses what holds the URL, the host or its address.
 func explain(ctx context.Context, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -182,6 +182,10 @@ func explain(ctx context.Context, err error) error {
 		invalid x509.CertificateInvalidError
 		cert    *tls.CertificateVerificationError
 	)
+	cause := err
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		cause = op.Err // without the address
+	}
 	switch {
 	case errors.Is(err, errBlocked):
 		return blocked
@@ -194,10 +198,10 @@ func explain(ctx context.Context, err error) error {
 	case errors.As(err, &dns):
 		return tool.Unavailable(errors.New("name resolution failed"), "The name of the host could not be resolved; try again later.")
 	case errors.As(err, &netErr) && netErr.Timeout():
-		return tool.TimedOut(err, "The host did not answer in time.")
+		return tool.TimedOut(cause, "The host did not answer in time.")
 	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &cert):
-		return tool.Unavailable(err, "The host's certificate is not valid, so the connection is not safe.")
+		return tool.Unavailable(errors.New("certificate verification failed"), "The host's certificate is not valid, so the connection is not safe.")
 	default:
-		return tool.Unavailable(err, "The host could not be reached or broke off the connection.")
+		return tool.Unavailable(cause, "The host could not be reached or broke off the connection.")
 	}
 }

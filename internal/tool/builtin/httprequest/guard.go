@@ -153,3 +153,14 @@ func plainHost(h string) bool {
 	}
 	return h != "" && len(h) <= 253 && strings.Trim(strings.ToLower(h), "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" && !strings.HasPrefix(h, ".")
 }
+
+// numeric says whether a host ends in a number, as no name on the internet does: resolvers read 127.1, 2130706433 and
+// 0x7f.1 as addresses.
+func numeric(h string) bool {
+	last := strings.ToLower(strings.TrimSuffix(h, "."))
+	last = last[strings.LastIndexByte(last, '.')+1:]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, "0123456789") == ""
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"cdsa.dev/cdsa/internal/errs"
 	"cdsa.dev/cdsa/internal/tool"
 )
 
@@ -168,4 +169,36 @@ func FuzzTarget(f *testing.F) {
 			t.Fatalf("%q passed", raw)
 		}
 	})
+}
+
+// What is refused whatever a name leads to is refused before anyone is asked; nothing is looked up.
+func TestTool_Check(t *testing.T) {
+	b, err := New(Config{})
+	require.NoError(t, err)
+	check := func(params map[string]any) map[string]string {
+		err := b.Check(params)
+		if err == nil {
+			return nil
+		}
+		e, ok := errs.As(err)
+		require.True(t, ok)
+		require.Equal(t, errs.BadUserInput, e.Code)
+		return e.Fields
+	}
+	for _, url := range []string{"ftp://example.org/", "javascript:1", "//example.org", "/path", "http://127.1/", "https://127.1/", "https://2130706433/", "https://0x7f.1/",
+		"https://0x7f000001./", "https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/", "https://example.org:444/", "http://example.org/", "https://a b/",
+		"https://u:p@example.org/", "https://example.org:/"} {
+		require.Contains(t, check(map[string]any{"url": url}), "parameters.url", url)
+	}
+	for name, value := range map[string]string{"Host": "x", "Authorization": "x", "X-A": "a\r\nb: c", "X-B": "a\nb", "Bad Name": "x", "": "x"} {
+		require.Contains(t, check(map[string]any{"url": "https://example.org/", "headers": map[string]any{name: value}}), "parameters.headers", name)
+	}
+	require.Contains(t, check(map[string]any{"url": "https://example.org/", "body": "x"}), "parameters.body")
+	require.Len(t, check(map[string]any{"url": "x", "body": "x", "headers": map[string]any{"Host": "x"}}), 3)
+	for _, url := range []string{"https://example.org/", "HTTPS://Example.org:443/a?b#c", "https://nowhere.invalid/", "https://1.1.1.1/", "https://3com.com/", "https://0x.example/"} {
+		require.Nil(t, check(map[string]any{"url": url, "headers": map[string]any{"Accept": "text/html"}}), url)
+	}
+	dev, err := New(Config{Allow: []string{"localhost:8000"}})
+	require.NoError(t, err)
+	require.NoError(t, dev.Check(map[string]any{"url": "http://localhost:8000/"}), "what development allows can be asked for")
 }

@@ -7,6 +7,9 @@
 // Credentials belong in the vault, not in parameters that are stored and shown. A redirect to another origin is
 // followed only by GET and HEAD and without the caller's headers.
 //
+// What can be judged without looking a name up is judged twice: before a call is made, so that nobody is asked to approve
+// what cannot work, and again when it runs.
+//
 // It keeps no cookies and no connections and is safe for concurrent use. Errors are *tool.Error: TOOL_ERROR for what is refused,
 // DEPENDENCY_UNAVAILABLE when the host does not answer, TIMEOUT. Neither they nor their causes hold the URL.
 package httprequest
@@ -75,7 +78,7 @@ func New(cfg Config) (tool.Builtin, error) {
 		g.trusted[hostPort(host, uint16(n))] = true
 	}
 	c := newClient(cfg, g)
-	return tool.Typed(definition(), func(ctx context.Context, _ tool.Call, in input) (output, enum.Sensitivity, error) {
+	return tool.TypedChecked(definition(), g.check, func(ctx context.Context, _ tool.Call, in input) (output, enum.Sensitivity, error) {
 		out, err := c.do(ctx, in)
 		return out, enum.SensitivityInternal, err
 	})

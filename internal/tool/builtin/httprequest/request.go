@@ -1,6 +1,7 @@
 package httprequest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/netip"
@@ -34,6 +35,44 @@ const (
 	disguise   = "would make the request another one than the approver saw"
 )
 
+// check says, before the call is made, what of it is refused whatever a name leads to.
+func (g *guard) check(in input) map[string]string {
+	bad := map[string]string{}
+	note := func(field string, err error) {
+		if e, ok := tool.AsError(err); ok {
+			bad["parameters."+field] = e.Message
+		}
+	}
+	if in.Body != "" && bodiless(in.Method) {
+		note("body", noBody(in.Method))
+	}
+	u, err := parse(in.URL)
+	if err == nil {
+		err = g.target(u)
+	}
+	note("url", err)
+	_, err = headers(in)
+	note("headers", err)
+	return bad
+}
+
+func parse(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, tool.Fail("The URL cannot be read.") // the parser's error holds it
+	}
+	return u, nil
+}
+
+// bodiless says whether a method has no body; no method is GET.
+func bodiless(method string) bool {
+	return method == "" || method == http.MethodGet || method == http.MethodHead
+}
+
+func noBody(method string) error {
+	return tool.Fail("A %s request has no body.", cmp.Or(method, http.MethodGet))
+}
+
 // target checks a URL, at first and after each redirect.
 func (g *guard) target(u *url.URL) error {
 	if u.Opaque != "" || u.Host == "" || len(u.String()) > maxURL {
@@ -45,6 +84,9 @@ func (g *guard) target(u *url.URL) error {
 	host := u.Hostname()
 	if !plainHost(host) {
 		return tool.Fail("The host of the URL must be a name in ASCII (xn--… where it has other letters) or an IP address.")
+	}
+	if _, err := netip.ParseAddr(host); err != nil && numeric(host) {
+		return tool.Fail("The host of the URL is neither a name nor an IP address.")
 	}
 	port, err := portOf(u)
 	if err != nil {
