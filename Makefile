@@ -32,7 +32,7 @@ web: ## the playground's bundle (web/dist), when its sources changed
 	@scripts/web.sh
 
 test: ## everything that is tested, with its own set-up; under 30 minutes
-	@SETUP_REQUIRE_NODE=1 scripts/setup.sh
+	@SETUP_FOR_TESTS=1 scripts/setup.sh
 	@PATH="$$(scripts/paths.sh):$$PATH" $(MAKE) build
 	@PATH="$$(scripts/paths.sh):$$PATH" scripts/test.sh
 

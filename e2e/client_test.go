@@ -175,6 +175,6 @@ func browser(t *testing.T) string {
 			return path
 		}
 	}
-	t.Fatal("there is no Chromium on PATH: the browser test needs one. Install the package chromium; .ci/run does.")
+	t.Fatal("there is no Chromium on PATH: the browser test needs one. Install the package chromium; scripts/setup.sh does where it may.")
 	return ""
 }

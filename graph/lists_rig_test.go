@@ -27,6 +27,7 @@ import (
 	"cdsa.dev/cdsa/ent"
 	"cdsa.dev/cdsa/graph"
 	"cdsa.dev/cdsa/internal/account"
+	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/auth"
 	"cdsa.dev/cdsa/internal/authz"
@@ -237,7 +238,7 @@ func (r *rig) handler(t *testing.T) http.Handler {
 	settings := gqlhttp.DefaultSettings()
 	settings.MaxCost, settings.MaxAliases, settings.MaxDepth, settings.MaxTokens = 1e9, 1e6, 100, 1e6
 	return graph.NewHandler(&graph.Resolver{
-		Client: r.client, Audit: rec, Accounts: accounts, Chats: &chat.Service{Client: r.client}, Documents: r.docs, Cursors: cursors,
+		Client: r.client, Audit: rec, Accounts: accounts, Chats: &chat.Service{Client: r.client}, Documents: r.docs, Cursors: cursors, Approvals: &approval.Service{},
 		Position: func() uint64 { return 1000 }, Reads: read.New(r.pool, r.client),
 	}, settings, r.streams)
 }

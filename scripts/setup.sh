@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Brings what CDSA needs and this machine lacks: PostgreSQL with pgvector,
-# a Go that go.mod accepts (checked only) and Node for the web bundle.
+# a Go that go.mod accepts (checked only), Node for the web bundle and, for
+# the tests, Chromium.
 # Safe to repeat; says nothing when there is nothing to do.
 #
 #   scripts/setup.sh             what `make setup` runs
 #   CDSA_SETUP_PRIVATE=1         ignore the system's PostgreSQL, use a private tree
-#   SETUP_REQUIRE_NODE=1          a missing Node is an error (make test)
+#   SETUP_FOR_TESTS=1             what `make test` runs: a missing Node is an error
 set -euo pipefail
 shopt -s nullglob
 export LC_ALL=C.UTF-8
@@ -61,4 +62,5 @@ begin() {
 go_check
 if ! pg_find >/dev/null; then begin; pg_ensure; fi
 if ! node_find >/dev/null; then begin; node_ensure; fi
+if [[ ${SETUP_FOR_TESTS:-} == 1 ]] && ! browser_find >/dev/null; then begin; browser_ensure; fi
 if [[ -n $work ]]; then say "ready"; fi

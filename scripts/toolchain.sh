@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # here and cache are the caller's
-# Go and Node: where they are, and whether they are new enough. Sourced by
+# Go, Node and a browser: where they are, and whether they are new enough. Sourced by
 # setup.sh (which provides say, fail, quiet, as_root, $cache) and by paths.sh.
 
 readonly node_oldest=20 # playwright-core and the tests' model server
@@ -56,10 +56,27 @@ node_find() {
 node_ensure() {
   (set +e; node_bring) || tail -n 5 "$log" >&2
   node_find >/dev/null && return
-  if [[ ${SETUP_REQUIRE_NODE:-} == 1 ]]; then
+  if [[ ${SETUP_FOR_TESTS:-} == 1 ]]; then
     fail "Node $node_oldest or newer with npm is needed for the tests of web clients. Install it and run make test again."
   fi
   say "no Node $node_oldest or newer with npm: the program is built without the playground. Install Node and run make again to have it."
+}
+
+# browser_find mirrors browser() of e2e/client_test.go.
+browser_find() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+
+# browser_ensure: Chromium, where it may be installed. Tests without it fail and say so; the rest of them run.
+browser_ensure() {
+  if command -v apt-get >/dev/null && as_root true 2>/dev/null; then
+    say "installing Chromium for the browser tests"
+    (set +e; browser_bring) || tail -n 5 "$log" >&2
+  fi
+  browser_find >/dev/null || say "no Chromium on PATH: the browser tests will fail. Install it and run make test again."
+}
+
+browser_bring() {
+  quiet as_root apt-get -q update
+  quiet as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-upgrade --no-install-recommends chromium fonts-dejavu-core
 }
 
 node_bring() {

@@ -143,9 +143,9 @@ func TestRecorder_Open(t *testing.T) {
 	t.Run("OtherMasterKey", func(t *testing.T) {
 		rec := r.recorder(t, bytes.Repeat([]byte{4}, 32))
 		_, err := rec.Open(context.Background(), l)
-		require.ErrorContains(t, err, "master key")
+		require.ErrorContains(t, err, "CDSA_AUDIT_KEY")
 		err = rec.Record(testkit.As(r.alice), audit.Entry{Action: enum.AuditActionLogout})
-		require.ErrorContains(t, err, "master key", "a server with the wrong key must not write rows that no one can open")
+		require.ErrorContains(t, err, "CDSA_AUDIT_KEY", "a server with the wrong key must not write rows that no one can open")
 		require.Equal(t, 1, r.Count(t, `SELECT count(*) FROM audit_logs`))
 	})
 
