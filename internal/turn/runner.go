@@ -188,7 +188,7 @@ func (r *Runner) work(ctx context.Context, h *hold, reply *ent.ChatMessage, fres
 			t.user = user
 		case context.Cause(ctx) != nil: // the step sees it
 		case rights:
-			return t.fail(ctx, lost)
+			h.cancel(lost) // the step ends it, undisturbed by the heartbeat that finds the same
 		default:
 			return err
 		}
@@ -345,7 +345,7 @@ func (r *Runner) Sweep(ctx context.Context) error {
 		}
 		r.wg.Go(func() {
 			defer func() { <-r.swept }()
-			if err := r.Run(ctx, id); err != nil {
+			if err := r.Run(ctx, id); err != nil && ctx.Err() == nil { // a stop of the server is no fault
 				r.Log.ErrorContext(ctx, "an answer could not be gone on with", "reply", id, "error", err)
 			}
 		})
