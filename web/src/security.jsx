@@ -2,8 +2,8 @@
 import { useCallback, useEffect, useRef, useState } from 'react'
 import { account, call, changePassword } from './session.js'
 
-const read = `{ viewer { totpEnabledAt sessions(first: 50, where: { isActive: true }) {
-  edges { node { id isCurrent kind name createdAt lastActivity ipAddress userAgent } } } } }`
+const read = `{ viewer { totpEnabledAt sessions(first: 50, where: { ended: false }) {
+  edges { node { id isCurrent kind name signedInAt lastActivity ipAddress userAgent } } } } }`
 
 export function Security({ onClose }) {
   const dialog = useRef(null)
@@ -53,7 +53,7 @@ function Sessions({ list, attempt }) {
         {list.map((session) => (
           <li key={session.id}>
             {session.kind === 'API_TOKEN' ? `API token ${session.name ?? ''}` : `${session.userAgent ?? 'A client'} at ${session.ipAddress ?? 'an unknown address'}`}
-            <small> since {time(session.createdAt)}, last used {time(session.lastActivity)}</small>{' '}
+            <small> since {time(session.signedInAt)}, last used {time(session.lastActivity)}</small>{' '}
             {session.isCurrent ? (
               <em>this session</em>
             ) : (
