@@ -23,7 +23,7 @@ func endedSessions(where *ent.SessionWhereInput, ended *bool) error {
 
 // taggedDocuments narrows a filter to documents with all of these tags.
 func taggedDocuments(where *ent.DocumentWhereInput, tags []string) error {
-	if len(tags) == 0 {
+	if tags == nil { // an empty list is a condition that all meet
 		return nil
 	}
 	p, err := service.Tagged(tags)

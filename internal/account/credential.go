@@ -33,7 +33,7 @@ func (s *Service) reauthenticate(ctx context.Context, field, password string) er
 	if !who.active {
 		return ended()
 	}
-	if err := s.admitted(ctx, p.Username, who); err != nil {
+	if err := s.admitted(ctx, ofAccount, who); err != nil {
 		return err
 	}
 	if who.hash == "" {
@@ -46,7 +46,7 @@ func (s *Service) reauthenticate(ctx context.Context, field, password string) er
 	if err != nil {
 		return err
 	}
-	done, err := s.turn(ctx, p.Username, who) // a pause may have begun while the password was hashed
+	done, err := s.turn(ctx, ofAccount, who) // a pause may have begun while the password was hashed
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *Service) reauthenticate(ctx context.Context, field, password string) er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout) // leaving early does not hide the attempt
 	defer cancel()
 	err = s.cfg.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		if err := s.failed(ctx, tx, p.Username, who); err != nil {
+		if err := s.failed(ctx, tx, ofAccount, who); err != nil {
 			return err
 		}
 		tx.Audit(audit.Entry{
@@ -260,11 +260,14 @@ func (s *Service) resetPassword(ctx context.Context, id uuid.UUID, fresh string)
 	})
 }
 
-// dropUnproven removes a second factor from an account none of whose addresses was ever verified. Callers hold the lock
-// on the user.
+// dropUnproven removes a second factor from an account none of whose addresses was ever verified, unless a role demands
+// the factor: whoever gave that role knew whose account it is. Callers hold the lock on the user.
 func (s *Service) dropUnproven(ctx context.Context, tx *uow.Tx, who addressee) error {
+	if held, err := s.holdsMFARole(ctx, tx, who.id); err != nil || held {
+		return err
+	}
 	var begun, factor bool
-	err := tx.PG.QueryRow(ctx, `SELECT totp_secret IS NOT NULL, totp_enabled_at IS NOT NULL FROM users u WHERE id = $1 AND NOT is_verified
+	err := tx.PG.QueryRow(ctx, `SELECT totp_secret IS NOT NULL, totp_enabled_at IS NOT NULL FROM users u WHERE id = $1 AND NOT is_verified AND NOT is_superuser
 		AND NOT EXISTS (SELECT FROM formerly_verified f WHERE f.user_id = u.id)`, who.id).Scan(&begun, &factor)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil

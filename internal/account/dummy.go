@@ -65,6 +65,23 @@ func (s *Service) knownDummies(ctx context.Context) ([]dummy, error) {
 	if !d.loaded.IsZero() && now.Sub(d.loaded) < dummyEvery {
 		return d.known, nil
 	}
+	known, err := s.countDummies(ctx)
+	if err != nil {
+		if d.loaded.IsZero() {
+			return nil, err
+		}
+		s.cfg.Log.WarnContext(ctx, "the settings of passwords were not counted anew; those of before are used", "error", err)
+		d.loaded = now.Add(time.Minute - dummyEvery)
+		return d.known, nil
+	}
+	d.known, d.loaded = known, now
+	return known, nil
+}
+
+// countDummies reads them. It goes on when the sign-in that asked is given up: others wait for the same.
+func (s *Service) countDummies(ctx context.Context) ([]dummy, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
 	rows, err := s.cfg.Pool.Query(ctx, `SELECT coalesce(substring(hashed_password FROM '^(.*)\$[^$]*\$[^$]*$'), ''), min(hashed_password), count(*)
 		FROM users WHERE hashed_password <> '' GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT $1`, maxDummies)
 	if err != nil {
@@ -97,6 +114,5 @@ func (s *Service) knownDummies(ctx context.Context) ([]dummy, error) {
 			total -= v.count
 		}
 	}
-	d.known, d.loaded = known, now
 	return known, nil
 }

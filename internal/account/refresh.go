@@ -96,8 +96,9 @@ type login struct {
 	device             device
 }
 
+// A replica of before signed_in_at leaves it to its default, so it is the head of the family that counts where it is later.
 const loginColumns = `SELECT id, user_id, family_id, replaced_by, is_active, created_at, expires_at, revoked_at, mfa_at, refresh_token,
-	coalesce(ip_address, ''), coalesce(user_agent, ''), signed_in_at FROM sessions`
+	coalesce(ip_address, ''), coalesce(user_agent, ''), least(signed_in_at, (SELECT f.created_at FROM sessions f WHERE f.id = s.family_id)) FROM sessions s`
 
 func scanLogin(row pgx.Row) (login, error) {
 	var l login

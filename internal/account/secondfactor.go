@@ -165,7 +165,7 @@ func (s *Service) redeem(ctx context.Context, tx *uow.Tx, userID uuid.UUID, pr p
 	return "", nil
 }
 
-// mayGuess is turn for a signed-in person who gives a code. They may have another name than their principal has.
+// mayGuess is turn for a signed-in person who gives a code.
 func (s *Service) mayGuess(ctx context.Context, p *authz.Principal) (done func(), err error) {
 	who, err := scanPerson(s.cfg.Pool.QueryRow(ctx, personColumns+` WHERE id = $1`, p.UserID))
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -174,7 +174,7 @@ func (s *Service) mayGuess(ctx context.Context, p *authz.Principal) (done func()
 	if err != nil {
 		return nil, fmt.Errorf("read an account: %w", err)
 	}
-	return s.turn(ctx, p.Username, who)
+	return s.turn(ctx, ofAccount, who)
 }
 
 // challengeFailed writes down that a signed-in person gave a wrong code, which counts like a failed sign-in, and gives
@@ -187,7 +187,7 @@ func (s *Service) challengeFailed(ctx context.Context, p *authz.Principal, at st
 		if err != nil {
 			return fmt.Errorf("read an account: %w", err)
 		}
-		if err := s.failed(ctx, tx, p.Username, who); err != nil {
+		if err := s.failed(ctx, tx, ofAccount, who); err != nil {
 			return err
 		}
 		tx.Audit(audit.Entry{

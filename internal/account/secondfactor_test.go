@@ -258,10 +258,6 @@ func TestStepUp_Guessing(t *testing.T) {
 		"Disable": func() error { return r.DisableTOTP(as(alice.Signed), password, r.code(t, alice)) },
 		"Confirm": func() error { _, err := r.ConfirmTOTP(as(alice.Signed), r.code(t, alice)); return err },
 		"Enrol":   func() error { _, err := r.EnrollTOTP(as(alice.Signed), password); return err },
-		"Login": func() error {
-			_, err := r.Login(laptop, account.LoginInput{Login: "alice", Password: password, TOTPCode: r.code(t, alice)})
-			return err
-		},
 	} {
 		require.NotZero(t, failure(t, errs.RateLimited, do()).RetryAfter, name)
 	}

@@ -122,7 +122,7 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID) (*ent.Session
 	return s.session(ctx, id)
 }
 
-// revokeOther ends a session of another, or what an API token has of its owner's.
+// revokeOther ends a session of another; for an API token also another one of its owner's.
 func (s *Service) revokeOther(ctx context.Context, row *ent.Session) error {
 	return s.administer(ctx, deed{"revokeSession", "users", "write", "Session", row.ID}, func(ctx context.Context, tx *uow.Tx, p *authz.Principal) error {
 		u, err := lockProfile(ctx, tx, row.UserID)

@@ -65,6 +65,9 @@ type counters struct {
 // atProvider is the login of a sign-in that a provider judges. It names nobody here: the network alone is counted.
 const atProvider = "\x00provider"
 
+// ofAccount is the login of a guess by somebody who is signed in. They can change their name, so the account is counted.
+const ofAccount = "\x00account"
+
 // countersOf gives the counters of a login, by the name that was typed: were the address and the username of an account
 // counted together, a pause of one would tell that the other belongs to it. The subject is the account, for lifting all.
 func (s *Service) countersOf(ctx context.Context, login string, userID uuid.UUID) counters {
@@ -79,6 +82,9 @@ func (s *Service) countersOf(ctx context.Context, login string, userID uuid.UUID
 	who := "as|" + name
 	if userID != uuid.Nil {
 		who = "id|" + userID.String()
+	}
+	if login == ofAccount {
+		name = "\x00" + who // which nobody can type
 	}
 	return counters{
 		keys:    [counterKinds][]byte{s.throttleHash("pair", net+"|"+name), s.throttleHash("network", net), s.throttleHash("name", name)},
@@ -313,11 +319,15 @@ func (s *Service) count(ctx context.Context, tx *uow.Tx, c counters, now time.Ti
 	return counted, nil
 }
 
-// passed forgets the failures at both names of an account, from everywhere and from this network; those of the network
-// at all names stay.
+// passed forgets the failures at an account and its names, from everywhere and from this network; those of the network at
+// all names stay.
 func (s *Service) passed(ctx context.Context, tx *uow.Tx, who person) error {
-	a, b := s.countersOf(ctx, who.username, who.id), s.countersOf(ctx, who.email, who.id)
-	if _, err := tx.PG.Exec(ctx, `DELETE FROM login_throttles WHERE key = ANY($1)`, [][]byte{a.keys[byPair], a.keys[byName], b.keys[byPair], b.keys[byName]}); err != nil {
+	var keys [][]byte
+	for _, login := range []string{who.username, who.email, ofAccount} {
+		c := s.countersOf(ctx, login, who.id)
+		keys = append(keys, c.keys[byPair], c.keys[byName])
+	}
+	if _, err := tx.PG.Exec(ctx, `DELETE FROM login_throttles WHERE key = ANY($1)`, keys); err != nil {
 		return fmt.Errorf("forget failed sign-ins: %w", err)
 	}
 	return nil

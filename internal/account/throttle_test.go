@@ -433,3 +433,21 @@ func TestGuesses_AtOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestStepUp_Renamed: whoever is signed in can change their name, which begins no new count of their guesses.
+func TestStepUp_Renamed(t *testing.T) {
+	r := newRig(t)
+	alice := r.enrol(t, r.user(t, "alice"))
+	for range 5 {
+		requireCode(t, errs.BadUserInput, r.StepUp(as(alice.Signed), r.wrong(t, alice)))
+	}
+	requireCode(t, errs.RateLimited, r.StepUp(as(alice.Signed), r.wrong(t, alice)))
+	name := "alice.renamed"
+	_, err := r.UpdateUser(as(alice.Signed), alice.User.ID, account.UpdateUserInput{Username: &name})
+	require.NoError(t, err)
+	renamed := alice.Signed
+	renamed.Principal, err = r.SignedPrincipal(t.Context(), alice.User.ID)
+	require.NoError(t, err)
+	require.Equal(t, name, renamed.Principal.Username)
+	requireCode(t, errs.RateLimited, r.StepUp(as(alice.Signed), r.wrong(t, alice)))
+}

@@ -114,6 +114,7 @@ func TestDocuments_Tagged(t *testing.T) {
 	}
 	require.Equal(t, [3]int{2, 1, 2}, count(x, "tagged.a"))
 	require.Equal(t, [3]int{1, 2, 1}, count(x, "tagged.a", "tagged.b"))
+	require.Equal(t, [3]int{3, 0, 3}, count(x, []string{}...), "every document has all of no tags")
 	require.Equal(t, [3]int{}, count(other, "tagged.a"))
 	require.Equal(t, "BAD_USER_INPUT", x.do(t, `query($t: [String!]) { documents(where: {tagsContain: $t}) { totalCount } }`, map[string]any{"t": make([]string, 51)}).outcome())
 }

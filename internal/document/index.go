@@ -133,7 +133,7 @@ func (s *Service) extract(ctx context.Context, c *claim) (*retrieval.Text, error
 func (s *Service) fill(ctx context.Context, c *claim, model uuid.UUID, t *retrieval.Text, chunks []retrieval.Chunk) error {
 	generation := c.generation + 1
 	err := c.advance(ctx, enum.DocumentStatusEmbedding, atEmbedding, func(ctx context.Context, tx *uow.Tx, _ store.Document) error {
-		return store.DropChunks(ctx, tx.PG, c.id, generation, model)
+		return store.DropNewChunks(ctx, tx.PG, c.id) // what a worker left that did not end, perhaps of another model
 	})
 	if err != nil {
 		return err
@@ -172,11 +172,11 @@ func guard[T any](f func() (T, error)) (v T, err error) {
 
 // swap puts the new generation in place of the old. Until it commits, searches find the old one.
 func (s *Service) swap(ctx context.Context, c *claim, model uuid.UUID, t *retrieval.Text, passages int, endBeat func()) error {
-	endBeat()
 	return s.Store.Do(ctx, func(ctx context.Context, tx *uow.Tx) error {
-		if err := lockOwner(ctx, tx, c.access.OwnerID); err != nil {
+		if err := lockOwner(ctx, tx, c.access.OwnerID); err != nil { // which may take longer than a lease
 			return err
 		}
+		endBeat()
 		access, err := c.hold(ctx, tx)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):

@@ -8,6 +8,9 @@ CREATE FUNCTION search_text(s text) RETURNS text LANGUAGE sql IMMUTABLE STRICT P
                 WITH ORDINALITY AS r(m, n)) END
 $$;
 
+-- Rather fail and be tried again than have everybody wait behind this. Stop replicas of before it first: it takes minutes.
+SET LOCAL lock_timeout = '5s';
+SET LOCAL maintenance_work_mem = '1GB';
 -- The passages that are there get their words anew with the column: nothing needs to be processed again. Postgres writes the
 -- table and its indexes once more for it, which takes minutes where there are hundreds of thousands of passages.
 ALTER TABLE document_chunks DROP COLUMN search_vector,

@@ -144,6 +144,7 @@ export async function changePassword(input) {
   try {
     await change
   } catch (error) {
+    await settled
     if (error.code === 'UNAUTHENTICATED') await token({ renew: true })
     throw error
   }

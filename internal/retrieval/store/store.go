@@ -114,16 +114,6 @@ var columns = []string{
 	"owner_id", "is_public", "required_permission", "sensitivity",
 }
 
-// DropChunks deletes a document's chunks of one generation and model: what a worker left that did not end. For the indexer, before
-// AddChunks. The error is the database's.
-func DropChunks(ctx context.Context, tx Writer, documentID uuid.UUID, generation int, modelID uuid.UUID) error {
-	_, err := tx.Exec(ctx, "DELETE FROM document_chunks WHERE document_id = $1 AND generation = $2 AND embedding_model_id = $3", documentID, generation, modelID)
-	if err != nil {
-		return fmt.Errorf("delete chunks: %w", err)
-	}
-	return nil
-}
-
 // AddChunks stores some of a document's chunks of one generation and model. They are found by no search until the document's
 // generation is this one. For the indexer, in its transaction. The error is the database's.
 func AddChunks(ctx context.Context, tx Writer, d Document, generation int, modelID uuid.UUID, rows []Row) error {
@@ -173,7 +163,8 @@ func DropOldChunks(ctx context.Context, tx Writer, documentID uuid.UUID, keep in
 	return nil
 }
 
-// DropNewChunks deletes what a document has of generations that are not to come. For the indexer, when it gives up.
+// DropNewChunks deletes what a document has of generations that are not to come. For the indexer, before AddChunks and when it
+// gives up.
 func DropNewChunks(ctx context.Context, tx Writer, documentID uuid.UUID) error {
 	_, err := tx.Exec(ctx, "DELETE FROM document_chunks c USING documents d WHERE d.id = $1 AND c.document_id = d.id AND c.generation > d.generation", documentID)
 	if err != nil {

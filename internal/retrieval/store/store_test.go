@@ -86,7 +86,7 @@ func (w *world) store(d Document, generation int, text string) []Row {
 func (w *world) replace(d Document, generation int, rows []Row) {
 	w.t.Helper()
 	require.NoError(w.t, pgx.BeginFunc(context.Background(), w.db.Pool, func(tx pgx.Tx) error {
-		if err := DropChunks(context.Background(), tx, d.ID, generation, w.model); err != nil {
+		if _, err := tx.Exec(context.Background(), `DELETE FROM document_chunks WHERE document_id = $1 AND generation = $2`, d.ID, generation); err != nil {
 			return err
 		}
 		return AddChunks(context.Background(), tx, d, generation, w.model, rows)
