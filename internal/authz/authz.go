@@ -218,18 +218,30 @@ const (
 	sameBits6 = 56
 )
 
-// NetworkOf is the network of an address that counts as one place. What is no address shares one, "".
+// NetworkOf is the network of an address, as text. What is no address shares one, "".
 func NetworkOf(ip string) string {
+	n, ok := Network(ip)
+	if !ok {
+		return ""
+	}
+	return n.String()
+}
+
+// Network is the network of an address that counts as one place; false for what is no address.
+func Network(ip string) (netip.Prefix, bool) {
+	if ip == "" { // without the error that parsing would make
+		return netip.Prefix{}, false
+	}
 	a, err := netip.ParseAddr(ip)
 	if err != nil {
-		return ""
+		return netip.Prefix{}, false
 	}
 	a = a.Unmap().WithZone("")
 	bits := sameBits6
 	if a.Is4() {
 		bits = sameBits4
 	}
-	return netip.PrefixFrom(a, bits).Masked().String()
+	return netip.PrefixFrom(a, bits).Masked(), true
 }
 
 // The named principals of background work.

@@ -19,7 +19,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math"
-	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -36,12 +35,6 @@ const (
 	CostPerPoint   = 100     // of a document that runs
 	BytesPerPoint  = 2 << 10 // of a text that is refused
 	ErrorsPerPoint = 10      // validation errors
-)
-
-// Networks that share one budget, in bits.
-const (
-	bits4 = 24
-	bits6 = 56
 )
 
 // noteEvery is the least time between two notes of refusals of one caller.
@@ -260,17 +253,8 @@ func (l *Limiter) keyOf(ctx context.Context, p *authz.Principal) key {
 func (l *Limiter) network(ip string) (id [16]byte) {
 	var in [sha256.Size + 16]byte
 	copy(in[:], l.secret[:])
-	var a netip.Addr // what is no address shares the network of none
-	if ip != "" {
-		a, _ = netip.ParseAddr(ip) // the zero Addr with an error
-	}
-	if a.IsValid() {
-		a = a.Unmap().WithZone("")
-		bits := bits6
-		if a.Is4() {
-			bits = bits4
-		}
-		b := netip.PrefixFrom(a, bits).Masked().Addr().As16()
+	if n, ok := authz.Network(ip); ok { // what is no address shares the network of none
+		b := n.Addr().As16()
 		copy(in[sha256.Size:], b[:])
 	}
 	sum := sha256.Sum256(in[:])
