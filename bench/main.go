@@ -215,29 +215,43 @@ func (r *rig) measureOne(ctx context.Context, wl workload, rep *report) error {
 	return nil
 }
 
-// profile takes a CPU profile of the server while a workload runs, when one is wanted; stop waits for it.
+// profile takes profiles of the server's CPU and allocations while a workload runs, when they are wanted; stop waits for
+// them.
 func (r *rig) profile(ctx context.Context, name string, d time.Duration) (stop func() error) {
 	if *profileFlag == "" {
 		return func() error { return nil }
 	}
-	done := make(chan error, 1)
-	go func() {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", r.server.url, int(d.Seconds())), nil)
-		if err != nil {
-			done <- err
-			return
+	kinds := map[string]string{"profile": ".pprof", "allocs": ".allocs.pprof"}
+	done := make(chan error, len(kinds))
+	for kind, suffix := range kinds {
+		go func() {
+			done <- r.keepProfile(ctx, fmt.Sprintf("%s?seconds=%d", kind, int(d.Seconds())), filepath.Join(*profileFlag, strings.ReplaceAll(name, " ", "-")+suffix))
+		}()
+	}
+	return func() (err error) {
+		for range kinds {
+			err = errors.Join(err, <-done)
 		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			done <- err
-			return
-		}
-		defer func() { _ = res.Body.Close() }() // read to its end
-		b, err := io.ReadAll(res.Body)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(*profileFlag, strings.ReplaceAll(name, " ", "-")+".pprof"), b, 0o600)
-		}
-		done <- err
-	}()
-	return func() error { return <-done }
+		return err
+	}
+}
+
+func (r *rig) keepProfile(ctx context.Context, kind, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.server.url+"/debug/pprof/"+kind, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }() // read to its end
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("profile %s: %s: %.200s", kind, res.Status, b)
+	}
+	return os.WriteFile(path, b, 0o600)
 }

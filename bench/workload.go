@@ -189,6 +189,6 @@ func (r *rig) signIn(ctx context.Context) ([]string, error) {
 
 // Lengths of slices: two a pair.
 const (
-	sliceTime  = 1500 * time.Millisecond
-	slicePairs = 8
+	sliceTime  = 500 * time.Millisecond
+	slicePairs = 24
 )
