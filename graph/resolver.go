@@ -12,6 +12,7 @@ import (
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/audit"
+	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/batch"
 	"cdsa.dev/cdsa/internal/chat"
 	"cdsa.dev/cdsa/internal/dispatch"
@@ -51,7 +52,8 @@ type Info struct {
 // operation is the context of an operation, with what it carries in one piece.
 type operation struct {
 	context.Context
-	position uint64      // of the event stream, before the operation read anything
+	position uint64 // of the event stream, before the operation read anything
+	witness  *authz.Witness
 	rows     batch.Scope // of the present response
 }
 
@@ -59,10 +61,12 @@ type operationKey struct{}
 
 // Value finds the operation and its rows.
 func (o *operation) Value(key any) any {
-	switch key {
-	case operationKey{}:
+	switch key.(type) {
+	case operationKey:
 		return o
-	case batch.Key{}:
+	case authz.WitnessKey:
+		return o.witness
+	case batch.Key:
 		return &o.rows
 	}
 	return o.Context.Value(key)

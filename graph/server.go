@@ -3,9 +3,10 @@ package graph
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/google/uuid"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -21,32 +22,30 @@ import (
 )
 
 // NewHandler is the GraphQL endpoint: what comes first sees an operation first.
-func NewHandler(r *Resolver, settings gqlhttp.Settings, streams *transport.Server) *handler.Server {
-	srv := handler.New(generated.NewExecutableSchema(generated.Config{Resolvers: r, Directives: directives(r)}))
-	srv.Use(extension.Introspection{}) // who may use it, settings decides
-	srv.AroundOperations(func(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
-		o := &operation{Context: ctx, position: r.Position()}
-		ctx = authz.WithWitness(o, authz.NewWitness(scribe{r.Audit}))
-		if authz.From(ctx) == nil {
-			ctx = authz.WithSlot(ctx)
-		}
-		respond := next(ctx)
-		if graphql.GetOperationContext(ctx).Operation.Operation != ast.Subscription {
-			return respond
-		}
-		return func(ctx context.Context) *graphql.Response { // one for each event
-			defer o.rows.Forget()
-			return respond(ctx)
-		}
-	})
+func NewHandler(r *Resolver, settings gqlhttp.Settings, streams *transport.Server) http.Handler {
 	settings.ValidCursor, settings.Translate = validCursor, foreignCursor
-	settings.Install(srv)
-	srv.AddTransport(streams.WebSocket())
-	srv.AddTransport(streams.SSE())
-	for _, t := range settings.Transports() {
-		srv.AddTransport(t)
+	schema := generated.NewExecutableSchema(generated.Config{Resolvers: r, Directives: directives(r)})
+	return settings.NewServer(schema, func(exec *executor.Executor) {
+		exec.Use(extension.Introspection{}) // who may use it, settings decides
+		exec.AroundOperations(r.around)
+	}, streams.WebSocket(), streams.SSE())
+}
+
+// around gives an operation what its resolvers share.
+func (r *Resolver) around(ctx context.Context, next graphql.OperationHandler) graphql.ResponseHandler {
+	o := &operation{Context: ctx, position: r.Position(), witness: authz.NewWitness(scribe{r.Audit})}
+	ctx = o
+	if authz.From(ctx) == nil {
+		ctx = authz.WithSlot(ctx)
 	}
-	return srv
+	respond := next(ctx)
+	if graphql.GetOperationContext(ctx).Operation.Operation != ast.Subscription {
+		return respond
+	}
+	return func(ctx context.Context) *graphql.Response { // one for each event
+		defer o.rows.Forget()
+		return respond(ctx)
+	}
 }
 
 // validCursor refuses what is no cursor before entgql takes it for one.

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -253,7 +252,7 @@ func (a *App) Run(ctx context.Context, ln net.Listener) error {
 	time.AfterFunc(trimAfter, trim)
 	a.every(background, &wg, trimInterval, "memory", func(context.Context) error { trim(); return nil })
 	a.every(background, &wg, settleInterval, "memory of sockets", a.settle())
-	srv := httpx.NewServer(arriving(a.handler), httpx.ServerConfig{Logger: a.log, HeaderTimeout: a.cfg.Limits.HeaderTimeout, IdleTimeout: a.cfg.Limits.IdleTimeout})
+	srv := httpx.NewServer(a.handler, httpx.ServerConfig{Logger: a.log, HeaderTimeout: a.cfg.Limits.HeaderTimeout, IdleTimeout: a.cfg.Limits.IdleTimeout})
 	srv.ConnContext = transport.ConnContext
 	srv.RegisterOnShutdown(a.streams.Close)
 	err = httpx.Serve(ctx, srv, ln, a.cfg.Server.ShutdownGrace, a.handler.Drain)
@@ -305,13 +304,6 @@ func tuneGC() {
 	if was := debug.SetGCPercent(gcPercent); was != 100 {
 		debug.SetGCPercent(was)
 	}
-}
-
-// arriving notes when a request came, before its token is judged: see transport.WithArrival.
-func arriving(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(transport.WithArrival(r.Context(), time.Now())))
-	})
 }
 
 // every runs a sweep at an interval until ctx ends. A sweep that fails is tried again at the next tick.

@@ -197,19 +197,48 @@ type Request struct {
 	ID        string
 	IP        string
 	UserAgent string
+	Arrived   time.Time // before its token is judged; zero where nobody noted it
 }
 
 type requestKey struct{}
 
-// WithRequest puts the request's facts in the context.
-func WithRequest(ctx context.Context, r Request) context.Context {
-	return context.WithValue(ctx, requestKey{}, r)
+// RequestContext is the context of a request: its facts and, once its token was judged, its caller, in one piece.
+type RequestContext struct {
+	context.Context
+	request   Request
+	principal *Principal
 }
+
+// NewRequestContext puts the request's facts in a context.
+func NewRequestContext(ctx context.Context, r Request) *RequestContext {
+	return &RequestContext{Context: ctx, request: r}
+}
+
+// Identify sets the caller, before the context is handed on.
+func (c *RequestContext) Identify(p *Principal) { c.principal = p }
+
+// Value finds the facts and the caller.
+func (c *RequestContext) Value(key any) any {
+	switch key.(type) {
+	case requestKey:
+		return &c.request
+	case principalKey:
+		if c.principal != nil {
+			return c.principal
+		}
+	}
+	return c.Context.Value(key)
+}
+
+// WithRequest puts the request's facts in the context.
+func WithRequest(ctx context.Context, r Request) context.Context { return NewRequestContext(ctx, r) }
 
 // RequestFrom gives the request's facts, empty in background work.
 func RequestFrom(ctx context.Context) Request {
-	r, _ := ctx.Value(requestKey{}).(Request)
-	return r
+	if r, _ := ctx.Value(requestKey{}).(*Request); r != nil {
+		return *r
+	}
+	return Request{}
 }
 
 // Networks within which an address counts as the same place: what providers give a household or an office.

@@ -43,16 +43,17 @@ type Witness struct {
 // NewWitness makes the witness of an operation.
 func NewWitness(s Scribe) *Witness { return &Witness{scribe: s} }
 
-type witnessKey struct{}
+// WitnessKey is the context key under which a Witness is found.
+type WitnessKey struct{}
 
 // WithWitness puts the witness in the context of an operation or a unit of work.
 func WithWitness(ctx context.Context, w *Witness) context.Context {
-	return context.WithValue(ctx, witnessKey{}, w)
+	return context.WithValue(ctx, WitnessKey{}, w)
 }
 
 // WitnessFrom gives the context's witness, nil when there is none.
 func WitnessFrom(ctx context.Context) *Witness {
-	w, _ := ctx.Value(witnessKey{}).(*Witness)
+	w, _ := ctx.Value(WitnessKey{}).(*Witness)
 	return w
 }
 

@@ -49,7 +49,7 @@ type endpoint struct {
 
 // exchange is one request and its answer.
 type exchange struct {
-	endpoint
+	*endpoint
 	w     http.ResponseWriter
 	r     *http.Request
 	exec  graphql.GraphExecutor
@@ -59,7 +59,7 @@ type exchange struct {
 }
 
 // serve runs f with the answer's type negotiated, a buffer borrowed and panics turned into INTERNAL_SERVER_ERROR.
-func (e endpoint) serve(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor, f func(*exchange)) {
+func (e *endpoint) serve(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecutor, f func(*exchange)) {
 	x := &exchange{endpoint: e, w: w, r: r, exec: exec, buf: borrow()}
 	defer x.buf.release()
 	defer func() {
@@ -122,7 +122,7 @@ func (x *exchange) run(p *graphql.RawParams, start graphql.TraceTiming, refuseOp
 	p.Headers = x.r.Header
 	p.ReadTime = start
 	p.ReadTime.End = graphql.Now()
-	ctx := x.r.Context()
+	ctx := graphql.StartOperationTrace(x.r.Context())
 	oc, list := x.exec.CreateOperationContext(ctx, p)
 	if len(list) != 0 {
 		x.requestError(x.exec.DispatchError(graphql.WithOperationContext(ctx, oc), list))

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/gqlhttp/internal/testgraph"
@@ -158,11 +157,7 @@ func BenchmarkBudget(b *testing.B) {
 			s := DefaultSettings()
 			s.ValidCursor = func(string, string) error { return nil }
 			change(&s)
-			gql := handler.New(testgraph.NewExecutableSchema(testgraph.Config{Resolvers: &testgraph.Root{Seen: func(string) {}}}))
-			for _, tr := range s.Transports() {
-				gql.AddTransport(tr)
-			}
-			s.Install(gql)
+			gql := s.NewServer(testgraph.NewExecutableSchema(testgraph.Config{Resolvers: &testgraph.Root{Seen: func(string) {}}}), nil)
 			b.ReportAllocs()
 			for b.Loop() {
 				r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(`{"query":"{ viewer { name } }"}`))

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/99designs/gqlgen/graphql/handler"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
@@ -62,11 +61,7 @@ func start(t *testing.T, change ...func(*Settings)) *fixture {
 		c(&s)
 	}
 	root := &testgraph.Root{Seen: func(what string) { f.seen <- what }}
-	gql := handler.New(testgraph.NewExecutableSchema(testgraph.Config{Resolvers: root}))
-	for _, tr := range s.Transports() {
-		gql.AddTransport(tr)
-	}
-	s.Install(gql)
+	gql := s.NewServer(testgraph.NewExecutableSchema(testgraph.Config{Resolvers: root}), nil)
 	ada, session := uuid.New(), uuid.New()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := authz.WithRequest(r.Context(), authz.Request{ID: "req-1"})

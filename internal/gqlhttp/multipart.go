@@ -27,13 +27,17 @@ const (
 // multipartForm is the GraphQL multipart request specification
 // (github.com/jaydenseric/graphql-multipart-request-spec): operations, then map, then the files. It needs a signed-in
 // caller and a header that no form of a foreign page can send. Files live until the operation has answered.
-type multipartForm struct{ endpoint }
+type multipartForm struct{ *endpoint }
 
 func (multipartForm) Supports(r *http.Request) bool {
 	if r.Method != http.MethodPost {
 		return false
 	}
-	typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	ct := r.Header.Get("Content-Type")
+	if ct == "application/json" { // most requests
+		return false
+	}
+	typ, _, err := mime.ParseMediaType(ct)
 	return err == nil && typ == "multipart/form-data"
 }
 

@@ -12,9 +12,10 @@ package gqlhttp
 
 import (
 	"log/slog"
+	"net/http"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/executor"
 
 	"cdsa.dev/cdsa/internal/gqlhttp/document"
 	"cdsa.dev/cdsa/internal/gqlhttp/present"
@@ -40,13 +41,33 @@ func DefaultSettings() Settings {
 	return Settings{Limits: document.DefaultLimits(), MaxBody: 2 << 20, MaxUpload: 100 << 20, MaxFiles: 10, UploadMemory: 256 << 10}
 }
 
-// Install gives srv the document limits, caches, persisted queries, error presenter and panic handler, for every
-// transport of srv, those of other packages too. It panics without ValidCursor.
-func (s Settings) Install(srv *handler.Server) { s.Limits.Install(srv, s.Logger) }
+// Server is the endpoint: the executor, to be given its extensions, and the transports in the order they are asked in. It
+// does without the copy of each request that gqlgen's own server makes to note when it began; its transports note that.
+type Server struct {
+	*executor.Executor
+	transports []graphql.Transport
+}
 
-// Transports are multipart, POST, GET and a last one that answers 405 to everything left over: add them after the
-// transports of other packages.
-func (s Settings) Transports() []graphql.Transport {
-	e := endpoint{Settings: s, present: present.Presenter(s.Logger), recover: present.Recover(s.Logger)}
-	return []graphql.Transport{multipartForm{e}, post{e}, get{e}, leftOver{e}}
+// NewServer makes an endpoint with the document limits, caches, persisted queries, error presenter and panic handler of
+// the settings, for every transport. What first adds sees an operation before it is judged. The transports are others', then multipart, POST, GET and a last one that
+// answers 405 to everything left over. It panics without ValidCursor.
+func (s Settings) NewServer(schema graphql.ExecutableSchema, first func(*executor.Executor), others ...graphql.Transport) *Server {
+	srv := &Server{Executor: executor.New(schema)}
+	if first != nil {
+		first(srv.Executor)
+	}
+	s.Install(srv.Executor, s.Logger)
+	e := &endpoint{Settings: s, present: present.Presenter(s.Logger), recover: present.Recover(s.Logger)}
+	srv.transports = append(others, multipartForm{e}, post{e}, get{e}, leftOver{e})
+	return srv
+}
+
+// ServeHTTP hands the request to the first transport that takes it; the last one does.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for _, t := range s.transports {
+		if t.Supports(r) {
+			t.Do(w, r, s.Executor)
+			return
+		}
+	}
 }

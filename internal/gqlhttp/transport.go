@@ -14,7 +14,7 @@ import (
 
 // post is the POST transport of the GraphQL over HTTP draft. It claims every POST that is left, to refuse what is not
 // JSON with 415.
-type post struct{ endpoint }
+type post struct{ *endpoint }
 
 func (post) Supports(r *http.Request) bool { return r.Method == http.MethodPost }
 
@@ -45,7 +45,7 @@ func (t post) Do(w http.ResponseWriter, r *http.Request, exec graphql.GraphExecu
 
 // get carries queries only, and only for pages of this origin or an allowed one: it needs no preflight, so any page
 // could send it.
-type get struct{ endpoint }
+type get struct{ *endpoint }
 
 func (get) Supports(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Upgrade") == ""
@@ -130,7 +130,7 @@ func jsonParam(values url.Values, name string) (map[string]any, error) {
 }
 
 // leftOver answers every method that is not GraphQL over HTTP.
-type leftOver struct{ endpoint }
+type leftOver struct{ *endpoint }
 
 func (leftOver) Supports(*http.Request) bool { return true }
 

@@ -14,30 +14,32 @@ import (
 const allowedHeaders = "Authorization, Content-Type, Accept, X-Request-Id, Last-Event-ID, GraphQL-Require-Preflight, Apollo-Require-Preflight, " +
 	"Apollographql-Client-Name, Apollographql-Client-Version, X-Apollo-Operation-Name, Traceparent, Tracestate, Baggage"
 
-type header struct{ key, value string }
+// headers are fixed ones of an answer, made once: every answer shares their values, so that nobody may change one in place.
+type headers []struct {
+	key    string
+	values []string
+}
+
+func (h headers) set(to http.Header) {
+	for i := range h {
+		to[h[i].key] = h[i].values
+	}
+}
 
 // apiHeaders are for answers that no browser shows or keeps. They are few because every answer pays for them.
-var apiHeaders = []header{
-	{"X-Content-Type-Options", "nosniff"}, {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"}, {"Cache-Control", "no-store"},
+var apiHeaders = headers{
+	{"X-Content-Type-Options", []string{"nosniff"}}, {"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}}, {"Cache-Control", []string{"no-store"}},
 }
 
 // pageHeaders are for the playground: its own scripts and workers, the inline styles its editor writes, and its
 // connections to this server, by websocket too.
-var pageHeaders = []header{
-	{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}, {"Referrer-Policy", "no-referrer"},
-	{"Cross-Origin-Opener-Policy", "same-origin"}, {"Cross-Origin-Resource-Policy", "same-origin"},
-	{"Permissions-Policy", "camera=(), geolocation=(), microphone=()"},
-	{"Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; " +
+var pageHeaders = headers{
+	{"X-Content-Type-Options", []string{"nosniff"}}, {"X-Frame-Options", []string{"DENY"}}, {"Referrer-Policy", []string{"no-referrer"}},
+	{"Cross-Origin-Opener-Policy", []string{"same-origin"}}, {"Cross-Origin-Resource-Policy", []string{"same-origin"}},
+	{"Permissions-Policy", []string{"camera=(), geolocation=(), microphone=()"}},
+	{"Content-Security-Policy", []string{"default-src 'self'; style-src 'self' 'unsafe-inline'; " +
 		"worker-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; font-src 'self' data:; object-src 'none'; " +
-		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"},
-}
-
-func setHeaders(to http.Header, list []header) {
-	values := make([]string, len(list)) // one allocation for all
-	for i, h := range list {
-		values[i] = h.value
-		to[h.key] = values[i : i+1 : i+1]
-	}
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"}},
 }
 
 // Origins is the list of web origins that may call from a browser, besides the server's own.
@@ -73,7 +75,7 @@ func sameOrigin(origin, host string) bool {
 func (h *Handler) cors(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		hd := w.Header()
-		hd.Add("Vary", "Origin")
+		hd["Vary"] = varyOrigin
 		origin := r.Header.Get("Origin")
 		if !h.origins.Allows(r) {
 			h.noteOrigin(r)
@@ -95,6 +97,8 @@ func (h *Handler) cors(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+var varyOrigin = []string{"Origin"}
 
 // noteOrigin tells the operator what a browser hides from the page's author, once a minute at most.
 func (h *Handler) noteOrigin(r *http.Request) {

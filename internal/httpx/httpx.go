@@ -91,12 +91,12 @@ func New(cfg Config) (*Handler, error) {
 }
 
 // route registers a handler with the headers of its kind. CORS is for the API's routes alone.
-func (h *Handler) route(pattern string, headers []header, next http.Handler) {
+func (h *Handler) route(pattern string, headers headers, next http.Handler) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		if x, ok := w.(*response); ok {
 			x.route = pattern
 		}
-		setHeaders(w.Header(), headers)
+		headers.set(w.Header())
 		next.ServeHTTP(w, r)
 	})
 }
@@ -107,9 +107,9 @@ func (h *Handler) Drain() { h.draining.Store(true) }
 // ServeHTTP gives the request its id, address and time limits, serves it, and writes one line of log.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &response{ResponseWriter: w, began: time.Now()}
-	x.facts = authz.Request{ID: requestID(r), IP: clientIP(r, h.cfg.TrustedProxies), UserAgent: userAgent(r)}
-	x.Header().Set("X-Request-Id", x.facts.ID)
-	r = r.WithContext(authz.WithRequest(r.Context(), x.facts))
+	x.ctx = authz.NewRequestContext(r.Context(), authz.Request{ID: requestID(r), IP: clientIP(r, h.cfg.TrustedProxies), UserAgent: userAgent(r), Arrived: x.began})
+	x.Header()["X-Request-Id"] = []string{authz.RequestFrom(x.ctx).ID}
+	r = r.WithContext(x.ctx)
 	h.limitBody(x, r)
 	h.metrics.inFlight.Inc()
 	defer h.finish(x, r)
@@ -134,9 +134,10 @@ func (h *Handler) authenticated(next http.Handler) http.Handler {
 		}
 		if p != nil {
 			if x, ok := w.(*response); ok {
-				x.principal = p
+				x.ctx.Identify(p)
+			} else {
+				r = r.WithContext(authz.With(r.Context(), p))
 			}
-			r = r.WithContext(authz.With(r.Context(), p))
 		}
 		if h.cfg.Limit != nil {
 			if err := h.cfg.Limit(r, p); err != nil {

@@ -65,17 +65,18 @@ func (h *Handler) finish(x *response, r *http.Request) {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
+	now := time.Now()
 	if !x.hijacked {
-		x.renew() // net/http writes what is still buffered
+		x.renew(now) // net/http writes what is still buffered
 	}
-	h.metrics.observe(x, r)
-	h.logAccess(x, r)
+	h.metrics.observe(x, r, now.Sub(x.began))
+	h.logAccess(x, r, now.Sub(x.began))
 	if v != nil {
 		panic(v)
 	}
 }
 
-func (h *Handler) logAccess(x *response, r *http.Request) {
+func (h *Handler) logAccess(x *response, r *http.Request, took time.Duration) {
 	level := slog.LevelInfo
 	switch x.route {
 	case "GET /healthz", "GET /readyz", "GET /metrics":
@@ -85,21 +86,15 @@ func (h *Handler) logAccess(x *response, r *http.Request) {
 	if !h.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
-	if x.principal != nil {
-		ctx = authz.With(ctx, x.principal)
-	}
 	h.cfg.Logger.LogAttrs(ctx, level, "request",
 		slog.String("method", cut(r.Method, 16)), slog.String("path", cut(r.URL.Path, maxLogged)), slog.Int("status", x.status),
-		slog.Float64("ms", float64(time.Since(x.began).Microseconds())/1000), slog.Int64("bytes", x.bytes))
+		slog.Float64("ms", float64(took.Microseconds())/1000), slog.Int64("bytes", x.bytes))
 }
 
 // logPanic logs where it happened and of what type. The value itself may hold anything a request held; only the
 // runtime's own errors (nil pointer, index out of range) are known not to.
 func (h *Handler) logPanic(x *response, r *http.Request, v any) {
 	ctx := r.Context()
-	if x.principal != nil {
-		ctx = authz.With(ctx, x.principal)
-	}
 	what := fmt.Sprintf("%T", v)
 	if e, ok := v.(runtime.Error); ok {
 		what = e.Error()

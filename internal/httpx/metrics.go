@@ -59,7 +59,7 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, DisableCompression: true, MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
 }
 
-func (m *metrics) observe(x *response, r *http.Request) {
+func (m *metrics) observe(x *response, r *http.Request, took time.Duration) {
 	m.inFlight.Dec()
 	route := x.route
 	if route == "" {
@@ -68,7 +68,7 @@ func (m *metrics) observe(x *response, r *http.Request) {
 	in := m.of(series{route, methodLabel(r.Method), x.status / 100})
 	in.requests.Inc()
 	if !x.hijacked && !strings.HasPrefix(x.Header().Get("Content-Type"), "text/event-stream") {
-		in.seconds.Observe(time.Since(x.began).Seconds())
+		in.seconds.Observe(took.Seconds())
 	}
 }
 

@@ -20,14 +20,13 @@ const (
 // belongs to one request and is used by its handler's goroutine, as every ResponseWriter.
 type response struct {
 	http.ResponseWriter
-	facts     authz.Request
-	principal *authz.Principal
-	route     string
-	began     time.Time
-	status    int
-	bytes     int64
-	deadline  time.Time // when the write deadline was last moved
-	hijacked  bool
+	ctx      *authz.RequestContext
+	route    string
+	began    time.Time
+	status   int
+	bytes    int64
+	deadline time.Time // when the write deadline was last moved
+	hijacked bool
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -38,7 +37,9 @@ func (x *response) WriteHeader(status int) {
 	if x.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		x.status = status
 	}
-	x.renew()
+	if status < 200 { // sent at once; others with what is written next
+		x.renew(time.Now())
+	}
 	x.ResponseWriter.WriteHeader(status)
 }
 
@@ -47,7 +48,7 @@ func (x *response) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
-	x.renew()
+	x.renew(time.Now())
 	n, err := x.ResponseWriter.Write(b)
 	x.bytes += int64(n)
 	return n, err
@@ -61,7 +62,7 @@ func (x *response) FlushError() error {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
-	x.renew()
+	x.renew(time.Now())
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
@@ -78,8 +79,7 @@ func (x *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // renew moves the write deadline. It counts only while something is being written, so a quiet stream may be quiet.
-func (x *response) renew() {
-	now := time.Now()
+func (x *response) renew(now time.Time) {
 	if x.hijacked || now.Sub(x.deadline) < writeRenewal {
 		return
 	}
@@ -101,7 +101,7 @@ func (h *Handler) limitBody(x *response, r *http.Request) {
 	if isMultipart(r) {
 		wait *= 10
 	}
-	x.renew() // the last request's deadline may be over, and "100 Continue" is a write
+	x.renew(x.began) // the last request's deadline may be over, and "100 Continue" is a write
 	rc := http.NewResponseController(x.ResponseWriter)
 	if err := rc.SetReadDeadline(x.began.Add(wait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		h.cfg.Logger.WarnContext(r.Context(), "no read deadline", "error", err)

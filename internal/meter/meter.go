@@ -24,9 +24,23 @@ type Meter struct {
 
 type key struct{}
 
+// metered is a context with its meter, in one piece.
+type metered struct {
+	context.Context
+	meter Meter
+}
+
+// Value finds the meter.
+func (c *metered) Value(k any) any {
+	if _, ok := k.(key); ok {
+		return &c.meter
+	}
+	return c.Context.Value(k)
+}
+
 // With gives ctx a meter of its own, for an answer of up to limit bytes.
 func With(ctx context.Context, limit int64) context.Context {
-	return context.WithValue(ctx, key{}, &Meter{limit: limit})
+	return &metered{Context: ctx, meter: Meter{limit: limit}}
 }
 
 // From is the meter of the answer in ctx; nil when there is none.

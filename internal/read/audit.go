@@ -95,7 +95,7 @@ func (r *Reader) auditRows(ctx context.Context, s shape, args []any) ([]*ent.Aud
 	st := r.shapes.statement(s)
 	made := newSlab[ent.AuditLog](s.page.limit)
 	rows := make([]*ent.AuditLog, 0, s.page.limit)
-	err := r.each(ctx, st.sql, args, st.formats, func(v [][]byte) error {
+	err := r.each(ctx, st.sql, args, st.formats, s.page.limit, func(v [][]byte) error {
 		x := made.next()
 		r.client.Adopt(x)
 		rows = append(rows, x)

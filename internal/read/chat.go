@@ -120,7 +120,7 @@ func (r *Reader) chatSessions(ctx context.Context, s shape, args []any, seen *ah
 		n := s.page.limit * rd.perSession
 		rd.message, rd.call, rd.tool = newSlab[ent.ChatMessage](n), newSlab[ent.ToolExecution](n/4), newSlab[ent.Tool](n/4)
 	}
-	if err := r.each(ctx, st.sql, args, st.formats, rd.row); err != nil {
+	if err := r.each(ctx, st.sql, args, st.formats, s.page.limit*max(1, rd.perSession), rd.row); err != nil {
 		return nil, err
 	}
 	for i, x := range rd.rows {

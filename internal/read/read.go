@@ -34,10 +34,13 @@ func New(pool *pgxpool.Pool, client *ent.Client) *Reader {
 }
 
 // each runs the statement and hands its rows over one by one: the values are valid until the next. formats are what the
-// columns' decoders expect.
-func (r *Reader) each(ctx context.Context, sql string, args []any, formats []int16, row func(values [][]byte) error) error {
+// columns' decoders expect, most is how many rows may come.
+func (r *Reader) each(ctx context.Context, sql string, args []any, formats []int16, most int, row func(values [][]byte) error) error {
 	m := meter.From(ctx)
-	ctx, cancel := context.WithCancel(ctx) // what is left when the meter is full is not worth receiving
+	cancel := func() {}
+	if most > 1 { // what is left when the meter is full is not worth receiving
+		ctx, cancel = context.WithCancel(ctx)
+	}
 	defer cancel()
 	rows, err := r.pool.Query(ctx, sql, args...)
 	if err != nil {

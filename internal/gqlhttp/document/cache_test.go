@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
@@ -56,7 +56,7 @@ func TestRegions(t *testing.T) {
 }
 
 func TestInstall_WithoutValidCursor(t *testing.T) {
-	srv := handler.New(testgraph.NewExecutableSchema(testgraph.Config{Resolvers: &testgraph.Root{}}))
+	srv := executor.New(testgraph.NewExecutableSchema(testgraph.Config{Resolvers: &testgraph.Root{}}))
 	require.Panics(t, func() { DefaultLimits().Install(srv, nil) })
 }
 

@@ -15,7 +15,7 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/executor"
 
 	"cdsa.dev/cdsa/internal/gqlhttp/present"
 	"cdsa.dev/cdsa/internal/ratelimit"
@@ -66,7 +66,7 @@ func DefaultLimits() Limits {
 // Install gives srv these limits, the caches, persisted queries, the error presenter and the panic handler, for every
 // transport it has. Extensions that must see an operation before it is judged are added to srv first. It panics
 // without ValidCursor. log may be nil: slog.Default.
-func (l Limits) Install(srv *handler.Server, log *slog.Logger) {
+func (l Limits) Install(srv *executor.Executor, log *slog.Logger) {
 	d := &documents{limits: l, saved: newPersistedQueries(), inner: present.Presenter(log)}
 	srv.SetErrorPresenter(d.present)
 	srv.SetRecoverFunc(present.Recover(log))

@@ -31,16 +31,10 @@ const typeEventStream = "text/event-stream"
 // comes in the request's context.
 type eventStream struct{ s *Server }
 
-type arrivalKey struct{}
-
-// WithArrival notes when the judging of the request's token began, so that a revocation during it is not missed. To be
-// called by the middleware that authenticates, before it does. Without it the moment is when the stream is opened.
-func WithArrival(ctx context.Context, at time.Time) context.Context {
-	return context.WithValue(ctx, arrivalKey{}, at)
-}
-
+// arrival is when the judging of the request's token began, so that a revocation during it is not missed; where nobody
+// noted it, now.
 func arrival(ctx context.Context) time.Time {
-	if at, ok := ctx.Value(arrivalKey{}).(time.Time); ok {
+	if at := authz.RequestFrom(ctx).Arrived; !at.IsZero() {
 		return at
 	}
 	return time.Now()

@@ -346,7 +346,7 @@ func TestSSE_RevocationExpiryShutdown(t *testing.T) {
 func TestSSE_RevokedWhileAuthenticating(t *testing.T) {
 	f := serve(t, Config{}, nil)
 	p := user("ann", time.Time{})
-	ctx := WithArrival(t.Context(), time.Now())
+	ctx := authz.WithRequest(t.Context(), authz.Request{Arrived: time.Now()})
 	f.rt.RevokeUser(p.UserID)
 	holds, err := f.rt.adopt(ctx, nil, p, arrival(ctx))
 	require.NoError(t, err)
