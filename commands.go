@@ -12,6 +12,7 @@ import (
 
 	"cdsa.dev/cdsa/internal/account"
 	"cdsa.dev/cdsa/internal/app"
+	"cdsa.dev/cdsa/internal/auth/hashproc"
 	"cdsa.dev/cdsa/internal/httpx"
 	"cdsa.dev/cdsa/migrate"
 )
@@ -36,6 +37,11 @@ func (healthCmd) Run(ctx context.Context) error {
 	fmt.Println("the server is ready")
 	return nil
 }
+
+// hashPasswordsCmd is the child that serve starts. It knows no settings.
+type hashPasswordsCmd struct{}
+
+func (hashPasswordsCmd) Run() error { return hashproc.Serve(os.Stdin, os.Stdout) }
 
 type migrateCmd struct {
 	Up     migrateUp     `cmd:"" help:"Apply what is pending."`

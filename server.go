@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -27,6 +28,8 @@ type cli struct {
 	Keys    keysCmd    `cmd:"" help:"Signing keys of access tokens."`
 	Health  healthCmd  `cmd:"" help:"Ask the running server whether it is ready: exit code 0 or 1, and a sentence."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	HashPasswords hashPasswordsCmd `cmd:"" hidden:"" help:"The server starts this for itself."`
 }
 
 func main() {
@@ -51,13 +54,25 @@ func (serveCmd) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer ln.Close()
-	a, err := app.New(ctx, cfg, version, log)
+	program, err := program()
+	if err != nil {
+		return err
+	}
+	a, err := app.New(ctx, cfg, version, log, app.HashApart(program, "hash-passwords"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close(context.WithoutCancel(ctx))) }()
 	welcome(a, ln.Addr())
 	return a.Run(ctx, ln)
+}
+
+// program is the file that runs, on Linux whatever was put in its place since.
+func program() (string, error) {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe", nil
+	}
+	return os.Executable()
 }
 
 // maxPorts bounds the search for a free one.

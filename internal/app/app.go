@@ -62,6 +62,7 @@ type App struct {
 
 	handler *httpx.Handler
 	seeded  seed.Result
+	hashing []string // program and arguments; nil: in this process
 	closers []func(context.Context) error
 }
 
@@ -79,11 +80,22 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*App, erro
 	return a, nil
 }
 
+// Option is a choice of New's caller.
+type Option func(*App)
+
+// HashApart has passwords hashed by a child process, which program must serve when called with args: see hashproc.
+func HashApart(program string, args ...string) Option {
+	return func(a *App) { a.hashing = append([]string{program}, args...) }
+}
+
 // New opens everything but the listener.
-func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (*App, error) {
+func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logger, options ...Option) (*App, error) {
 	a, err := Open(ctx, cfg, log)
 	if err != nil {
 		return nil, err
+	}
+	for _, o := range options {
+		o(a)
 	}
 	for _, step := range []func(context.Context) error{a.openBus, a.openServices, a.seed, func(context.Context) error { return a.openHTTP(version) }} {
 		if err := step(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"cdsa.dev/cdsa/internal/approval"
 	"cdsa.dev/cdsa/internal/audit"
 	"cdsa.dev/cdsa/internal/auth"
+	"cdsa.dev/cdsa/internal/auth/hashproc"
 	"cdsa.dev/cdsa/internal/authz"
 	"cdsa.dev/cdsa/internal/chat"
 	"cdsa.dev/cdsa/internal/dispatch"
@@ -136,6 +137,7 @@ func (a *App) openIdentity() error {
 	var err error
 	a.hasher, err = auth.NewHasher(auth.HasherConfig{
 		MemoryKiB: uint32(id.Argon2Memory / 1024), Iterations: uint32(id.Argon2Iterations), Parallelism: uint8(id.Argon2Parallelism), Concurrent: id.Argon2Concurrent,
+		Deriver: a.deriver(),
 	})
 	if err != nil {
 		return err
@@ -184,6 +186,16 @@ func (a *App) openIdentity() error {
 	a.authn = auth.NewAuthenticator(a.tokens, a.principals).AcceptAPITokens(a.accounts.FindAPIToken)
 	a.keys = a.watchKeys(material)
 	return nil
+}
+
+// deriver is who computes hashes.
+func (a *App) deriver() auth.Deriver {
+	if a.hashing == nil {
+		return auth.InProcess{}
+	}
+	p := hashproc.New(a.hashing[0], a.hashing[1:], a.log)
+	a.onClose(func(context.Context) error { return p.Close() })
+	return p
 }
 
 // openWork makes models, tools, documents, approvals and turns.

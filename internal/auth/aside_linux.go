@@ -9,8 +9,8 @@ import (
 // that nobody else wants.
 const asideNice = 10
 
-// aside runs f on a thread of low priority and waits for it: many who choose passwords take what queries leave. It does
-// nothing for argon2id, which works in goroutines of its own; the turns bound that.
+// aside runs f on a thread of low priority and waits for it: many who choose passwords take what queries leave. It can do
+// nothing for argon2id, which works in goroutines of its own: hashproc does.
 func aside(f func()) {
 	done := make(chan any, 1)
 	go func() {

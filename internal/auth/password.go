@@ -3,16 +3,13 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"errors"
+	"crypto/subtle"
 	"fmt"
 	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/alexedwards/argon2id"
-	"golang.org/x/crypto/argon2"
 	"golang.org/x/text/unicode/norm"
 
 	"cdsa.dev/cdsa/internal/authz"
@@ -29,38 +26,31 @@ const (
 // maxPasswordBytes bounds what is even looked at: 256 code points of four bytes.
 const maxPasswordBytes = 4 * MaxPassword
 
-// Bounds of the parameters read from a stored hash: a row that was tampered with must not take the machine down.
-const (
-	maxMemoryKiB   = 1 << 20 // 1 GiB
-	maxIterations  = 64
-	maxParallelism = 16
-	saltLength     = 16 // bytes, RFC 9106 section 4
-	keyLength      = 32 // bytes, RFC 9106 section 4
-)
-
 // HasherConfig sets the cost of a hash and how many run at once. Zero values take the defaults.
 type HasherConfig struct {
-	MemoryKiB   uint32 // default 19456: OWASP Password Storage Cheat Sheet, argon2id m=19 MiB t=2 p=1
-	Iterations  uint32 // default 2
-	Parallelism uint8  // default 1
-	Concurrent  int    // hashes at once; default half the CPUs, at least 1, so that a login storm leaves room for queries
-	Queue       int    // callers that may wait for a turn; default 64
+	MemoryKiB   uint32  // default 19456: OWASP Password Storage Cheat Sheet, argon2id m=19 MiB t=2 p=1
+	Iterations  uint32  // default 2
+	Parallelism uint8   // default 1
+	Concurrent  int     // hashes at once; default half the CPUs, at least 1, so that a login storm leaves room for queries
+	Queue       int     // callers that may wait for a turn; default 64
+	Deriver     Deriver // who computes; nil: this process
 }
 
 // Hasher makes and checks argon2id hashes, a bounded number at a time.
 type Hasher struct {
-	params argon2id.Params
-	dummy  string // salt and key of hashes that are no password's
-	turns  *turns
+	params  Params
+	deriver Deriver
+	dummy   struct{ salt, key []byte } // of hashes that are no password's
+	turns   *turns
 }
 
 // NewHasher makes a Hasher. It refuses parameters weaker than OWASP's least (19 MiB twice, or 7 MiB five times).
 func NewHasher(c HasherConfig) (*Hasher, error) {
-	p := argon2id.Params{
+	p := Params{
 		Memory: or(c.MemoryKiB, 19*1024), Iterations: or(c.Iterations, 2), Parallelism: or(c.Parallelism, 1),
 		SaltLength: saltLength, KeyLength: keyLength,
 	}
-	if err := inBounds(&p); err != nil {
+	if err := CheckParams(p); err != nil {
 		return nil, err
 	}
 	if p.Memory < 7*1024 || uint64(p.Memory)*uint64(p.Iterations) < 35*1024 {
@@ -70,11 +60,12 @@ func NewHasher(c HasherConfig) (*Hasher, error) {
 	if _, err := rand.Read(random); err != nil {
 		return nil, fmt.Errorf("dummy hash: %w", err)
 	}
-	encode := base64.RawStdEncoding.EncodeToString
-	return &Hasher{
-		params: p, dummy: encode(random[:saltLength]) + "$" + encode(random[saltLength:]), // no password hashes to random bytes
-		turns: newTurns(max(1, or(c.Concurrent, runtime.NumCPU()/2)), or(c.Queue, 64)),
-	}, nil
+	h := &Hasher{params: p, deriver: c.Deriver, turns: newTurns(max(1, or(c.Concurrent, runtime.NumCPU()/2)), or(c.Queue, 64))}
+	h.dummy.salt, h.dummy.key = random[:saltLength], random[saltLength:] // no password hashes to random bytes
+	if h.deriver == nil {
+		h.deriver = InProcess{}
+	}
+	return h, nil
 }
 
 // Hash makes the stored form of a new password. It checks the bounds only: CheckPassword holds the rules.
@@ -92,11 +83,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer done()
-	enc, err := argon2id.CreateHash(password, &h.params)
-	if err != nil {
-		return "", fmt.Errorf("hash a password: %w", err)
-	}
-	return enc, nil
+	return h.create(password)
 }
 
 // Choose is CheckPassword and Hash in one turn: for a password that somebody chooses. BAD_USER_INPUT on field;
@@ -115,11 +102,16 @@ func (h *Hasher) Choose(ctx context.Context, field, password string, own ...stri
 	if err != nil {
 		return "", err
 	}
-	enc, err := argon2id.CreateHash(p, &h.params)
-	if err != nil {
+	return h.create(p)
+}
+
+// create hashes within a turn.
+func (h *Hasher) create(password string) (string, error) {
+	salt := make([]byte, saltLength)
+	if _, err := rand.Read(salt); err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}
-	return enc, nil
+	return encode(h.params, salt, h.deriver.Derive(password, salt, h.params)), nil
 }
 
 // Verify says whether password is the one behind encoded, and whether encoded should be replaced by a new Hash
@@ -130,7 +122,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, reha
 	if err != nil {
 		return false, false, err
 	}
-	p, err := paramsOf(encoded)
+	p, salt, key, err := decode(encoded)
 	if err != nil {
 		return false, false, err
 	}
@@ -139,10 +131,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, reha
 		return false, false, err
 	}
 	defer done()
-	ok, err = argon2id.ComparePasswordAndHash(password, encoded)
-	if err != nil {
-		return false, false, errors.New("a stored password hash cannot be compared")
-	}
+	ok = subtle.ConstantTimeCompare(h.deriver.Derive(password, salt, p), key) == 1
 	return ok, ok && h.weaker(p), nil
 }
 
@@ -152,31 +141,20 @@ func (h *Hasher) Dummy(like string) (string, error) {
 	p := h.params
 	if like != "" {
 		var err error
-		if p, err = paramsOf(like); err != nil {
+		if p, _, _, err = decode(like); err != nil {
 			return "", err
 		}
 	}
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s", argon2.Version, p.Memory, p.Iterations, p.Parallelism, h.dummy), nil
+	return encode(p, h.dummy.salt, h.dummy.key), nil
 }
 
 // NeedsRehash says whether encoded was made with other settings than the present ones, or cannot be read.
 func (h *Hasher) NeedsRehash(encoded string) bool {
-	p, err := paramsOf(encoded)
+	p, _, _, err := decode(encoded)
 	return err != nil || h.weaker(p)
 }
 
-func (h *Hasher) weaker(p argon2id.Params) bool { return p != h.params }
-
-func paramsOf(encoded string) (argon2id.Params, error) {
-	p, _, _, err := argon2id.DecodeHash(encoded)
-	if err != nil {
-		return argon2id.Params{}, errors.New("a stored password hash is not argon2id") // never wrap: the cause may quote it
-	}
-	if err := inBounds(p); err != nil {
-		return argon2id.Params{}, fmt.Errorf("a stored password hash: %w", err)
-	}
-	return *p, nil
-}
+func (h *Hasher) weaker(p Params) bool { return p != h.params }
 
 // turn waits for one of the bounded places, in the line of the request's network; the caller gives it back with done.
 func (h *Hasher) turn(ctx context.Context) (done func(), err error) {
@@ -206,14 +184,6 @@ func normalPassword(s string) (string, error) {
 		return "", errs.Input("password", "The password is longer than %d characters.", MaxPassword)
 	}
 	return s, nil
-}
-
-func inBounds(p *argon2id.Params) error {
-	if p.Memory < 8*uint32(p.Parallelism) || p.Memory > maxMemoryKiB || p.Iterations < 1 || p.Iterations > maxIterations ||
-		p.Parallelism < 1 || p.Parallelism > maxParallelism {
-		return errors.New("argon2id parameters out of bounds")
-	}
-	return nil
 }
 
 func or[T comparable](v, fallback T) T {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/alexedwards/argon2id"
 	"github.com/stretchr/testify/require"
 
 	"cdsa.dev/cdsa/internal/errs"
@@ -100,9 +101,9 @@ func TestHasher_Dummy(t *testing.T) {
 		require.NoError(t, err)
 		dummy, err := h.Dummy(stored)
 		require.NoError(t, err)
-		want, err := paramsOf(stored)
+		want, _, _, err := decode(stored)
 		require.NoError(t, err)
-		got, err := paramsOf(dummy)
+		got, _, _, err := decode(dummy)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		ok, _, err := h.Verify(t.Context(), "a long password", dummy)
@@ -123,6 +124,10 @@ func TestHasher_StoredHashIsNotTrusted(t *testing.T) {
 		"FourTerabytes": "$argon2id$v=19$m=4294967295,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b+dWQ",
 		"NoLanes":       "$argon2id$v=19$m=7168,t=5,p=0$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b+dWQ",
 		"ManyPasses":    "$argon2id$v=19$m=7168,t=4294967295,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b+dWQ",
+		"NoKey":         "$argon2id$v=19$m=7168,t=5,p=1$c29tZXNhbHRzb21lc2FsdA$",
+		"ShortKey":      "$argon2id$v=19$m=7168,t=5,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b+d",
+		"LongKey":       "$argon2id$v=19$m=7168,t=5,p=1$c29tZXNhbHRzb21lc2FsdA$" + strings.Repeat("RdescudvJCsgt3ub", 10),
+		"NoSalt":        "$argon2id$v=19$m=7168,t=5,p=1$$RdescudvJCsgt3ub+b+dWQ",
 	} {
 		t.Run(name, func(t *testing.T) {
 			ok, _, err := h.Verify(t.Context(), "a long password", enc)
@@ -135,6 +140,79 @@ func TestHasher_StoredHashIsNotTrusted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHasher_StoredForm: hashes go to and fro between this and others' implementations.
+func TestHasher_StoredForm(t *testing.T) {
+	h := hasher(t, cheap)
+	const pass = "a long password"
+	ours, err := h.Hash(t.Context(), pass)
+	require.NoError(t, err)
+	ok, p, err := argon2id.CheckHash(pass, ours)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, h.params, *p)
+	for _, p := range []Params{h.params, {Memory: 8 << 10, Iterations: 3, Parallelism: 2, SaltLength: 8, KeyLength: 16}} {
+		theirs, err := argon2id.CreateHash(pass, &p)
+		require.NoError(t, err)
+		ok, rehash, err := h.Verify(t.Context(), pass, theirs)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, p != h.params, rehash)
+		ok, _, err = h.Verify(t.Context(), pass+"!", theirs)
+		require.NoError(t, err)
+		require.False(t, ok)
+	}
+	// Of the reference implementation's command, with its salt.
+	const reference = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	ok, _, err = h.Verify(t.Context(), "password", reference)
+	require.NoError(t, err)
+	require.True(t, ok)
+	read, salt, key, err := decode(reference)
+	require.NoError(t, err)
+	require.Equal(t, reference, encode(read, salt, key))
+}
+
+// held derives when it is let go.
+type held struct{ begun, release chan struct{} }
+
+func (d held) Derive(password string, salt []byte, p Params) []byte {
+	d.begun <- struct{}{}
+	<-d.release
+	return InProcess{}.Derive(password, salt, p)
+}
+
+// TestHasher_TurnLasts: whoever goes away while a hash runs does not make room for another beside it.
+func TestHasher_TurnLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := held{make(chan struct{}), make(chan struct{})}
+		c := cheap
+		c.Concurrent, c.Deriver = 1, d
+		h := hasher(t, c)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for _, ctx := range []context.Context{ctx, t.Context()} {
+			wg.Go(func() {
+				enc, err := h.Hash(ctx, "a long password")
+				if err != nil || h.NeedsRehash(enc) {
+					t.Errorf("%q, %v", enc, err)
+				}
+			})
+			synctest.Wait()
+		}
+		<-d.begun
+		cancel()
+		synctest.Wait()
+		select {
+		case <-d.begun:
+			t.Error("two at once")
+		default:
+		}
+		d.release <- struct{}{}
+		<-d.begun
+		d.release <- struct{}{}
+		wg.Wait()
+	})
 }
 
 func TestNewHasher_RefusesWeakness(t *testing.T) {
