@@ -2,8 +2,8 @@
 
 // Bench measures the server against the floor (bench/floor): it starts a private database, fills it, runs both programs
 // on loopback and drives them in turn. Everything is bounded, stops by itself and is removed. It writes
-// docs/performance.md and ends with status 1 when a mark is missed. Run it by `make bench`; -cpuprofile keeps a profile
-// of the server for each workload.
+// docs/performance.md and ends with status 1 when a mark is missed. Run it by `make bench`; -cpuprofile keeps profiles of
+// the server.
 package main
 
 import (
@@ -30,7 +30,7 @@ var (
 	binFlag     = flag.String("bin", "bin/cdsa", "the server's program")
 	docFlag     = flag.String("doc", "docs/performance.md", "where the report goes; empty: nowhere")
 	onlyFlag    = flag.String("only", "", "measure only workloads whose name contains this; writes no report")
-	profileFlag = flag.String("cpuprofile", "", "folder for CPU profiles of the server, one a workload")
+	profileFlag = flag.String("cpuprofile", "", "folder for profiles of the server's CPU and allocations, two a workload")
 )
 
 func main() {
@@ -221,7 +221,7 @@ func (r *rig) profile(ctx context.Context, name string, d time.Duration) (stop f
 	if *profileFlag == "" {
 		return func() error { return nil }
 	}
-	kinds := map[string]string{"profile": ".pprof", "allocs": ".allocs.pprof"}
+	kinds := map[string]string{"profile": ".cpu.pprof", "allocs": ".allocs.pprof"}
 	done := make(chan error, len(kinds))
 	for kind, suffix := range kinds {
 		go func() {

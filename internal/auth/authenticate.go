@@ -138,9 +138,19 @@ func ParseBearer(value string, present bool) (string, error) {
 	}
 	scheme, token, ok := strings.Cut(value, " ")
 	token = strings.Trim(token, " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == ',' || r > '~' }) {
+	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || !tokenText(token) {
 		return "", errs.Wrap(errors.New("authorization is not one bearer token"), errs.Unauthenticated,
 			"The Authorization value must read: Bearer, a space, and the access or API token.")
 	}
 	return token, nil
+}
+
+// tokenText says whether s is printable ASCII without spaces and commas.
+func tokenText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == ',' || c > '~' {
+			return false
+		}
+	}
+	return true
 }

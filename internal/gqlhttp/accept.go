@@ -29,9 +29,21 @@ type preference struct {
 // negotiate picks the answer's type by RFC 9110 section 12.5.1: the most specific range gives a type its q. With
 // nothing to choose by, application/json, as the draft says for clients of before its watershed.
 func negotiate(accept []string) (media, bool) {
-	if len(accept) == 0 || len(accept) == 1 && (accept[0] == "" || accept[0] == "*/*" || accept[0] == "application/json") {
+	if len(accept) == 0 {
 		return mediaJSON, true
 	}
+	if len(accept) == 1 {
+		switch accept[0] { // what most clients send
+		case "", "*/*", "application/json":
+			return mediaJSON, true
+		case "application/graphql-response+json", "application/graphql-response+json, application/json;q=0.9", "application/graphql-response+json,application/json;q=0.9":
+			return mediaResponse, true
+		}
+	}
+	return weigh(accept)
+}
+
+func weigh(accept []string) (media, bool) {
 	var prefs [2]preference
 	for i, rng := range strings.Split(strings.Join(accept, ","), ",") {
 		consider(&prefs, strings.TrimSpace(rng), i)
