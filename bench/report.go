@@ -109,7 +109,7 @@ Written by %[1]smake bench%[1]s on %[2]s: %[3]d CPUs (%[4]s), %[5]s%[6]s. The ru
 - **audit log**: reading it is audited, on both sides, in a transaction of its own.
 - **fan-out**: %[16]d events at a time are committed to the outbox; the relay, the bus, one read of the row for each event, the judgement of every subscriber and the writes are all counted, the database included. The floor writes a gorilla prepared message with the same text to each connection in turn. Every frame's content is checked, and their number.
 - **Authentication** is the difference in CPU, database included, between one public field asked with a token and without. **Login storm**: attempts at a steady rate, half of them with a wrong password, each a full argon2id hash unless it is refused for being one too many; times are as the client sees them.
-- **Statements** are counted in the database's log. **Memory** is VmRSS: of a server 25 s after its start; and 25 s after it started and after %[17]d websockets subscribed and received one event. The server gives unused memory back every 20 s.
+- **Statements** are counted in the database's log. **Memory** is VmRSS of the server's process, without the child that hashes passwords, which runs around sign-ins: of a server 25 s after its start; and 25 s after it started and after %[17]d websockets subscribed and received one event. The server gives unused memory back every 20 s.
 `, "`", time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), cpuModel(), runtime.Version(), size, r.took.Round(time.Second), r.table(),
 		people*sessionsEach, people, people*sessionsEach*messagesEach, auditRows, clients, sliceTime, slicePairs, burst, idleSubscribers)
 }

@@ -17,7 +17,9 @@ func aside(f func()) {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine, so that nothing else runs on it
 		defer func() { done <- recover() }()
 		// Of this thread alone: Linux has no priorities of processes. It can only fail where nothing is worse for it.
-		_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, asideNice)
+		if was, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0); err == nil && 20-was < asideNice { // 20 less the niceness
+			_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, asideNice)
+		}
 		f()
 	}()
 	if v := <-done; v != nil {

@@ -214,7 +214,7 @@ func (x *exchange) write(status int, resp *graphql.Response) {
 	x.wrote = true
 	x.w.WriteHeader(status)
 	// A failed write means the client has gone: there is nobody left to tell.
-	_, _ = x.w.Write(b) //nolint:gosec // JSON, sent as JSON with nosniff
+	_, _ = x.w.Write(b)
 }
 
 func comma(b []byte) []byte {

@@ -4,6 +4,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 
 	"cdsa.dev/cdsa/ent"
+	"cdsa.dev/cdsa/internal/selection"
 )
 
 // What types a selection on an object may be conditioned on.
@@ -61,7 +62,7 @@ type ahead struct {
 type derived struct{ sessions, messages, executions bool }
 
 func (a *ahead) fields(f collectedField, on []string) []collectedField {
-	return graphql.CollectFields(a.op, f.Selections, on)
+	return selection.Fields(a.op, f, on)
 }
 
 // session sees the columns and messages of a conversation; false when something selected is not covered.

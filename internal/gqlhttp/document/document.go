@@ -20,6 +20,7 @@ import (
 	"cdsa.dev/cdsa/internal/gqlhttp/present"
 	"cdsa.dev/cdsa/internal/meter"
 	"cdsa.dev/cdsa/internal/ratelimit"
+	"cdsa.dev/cdsa/internal/selection"
 )
 
 // maxSuggest is the longest document that gets suggestions, bytes: finding them is quadratic in the names' length.
@@ -27,8 +28,9 @@ const maxSuggest = 4 << 10
 
 // document is a parsed, validated and completed document with what each operation needs to be judged. Read-only.
 type document struct {
-	doc *ast.QueryDocument
-	ops map[*ast.OperationDefinition]*operation
+	doc    *ast.QueryDocument
+	ops    map[*ast.OperationDefinition]*operation
+	fields *selection.Memo
 }
 
 // operation is what is known of an operation before its variables are.
@@ -155,6 +157,7 @@ func (d *documents) MutateOperationParameters(ctx context.Context, p *graphql.Ra
 	}
 	r.document, r.weight = doc, weightOf(p.Variables)
 	oc.Doc = doc.doc
+	selection.Set(oc, doc.fields)
 	return nil
 }
 
@@ -304,7 +307,7 @@ func (d *documents) prepare(query string, signedIn bool) (_ *document, wrong gql
 	if perr != nil {
 		return nil, one(perr), 0
 	}
-	out := &document{doc: doc, ops: make(map[*ast.OperationDefinition]*operation, len(doc.Operations))}
+	out := &document{doc: doc, ops: make(map[*ast.OperationDefinition]*operation, len(doc.Operations)), fields: selection.NewMemo(query)}
 	for _, od := range doc.Operations {
 		op, err := d.describe(od, sites)
 		if err != nil {
