@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -32,7 +33,7 @@ var children = map[string]func() error{
 		return err
 	},
 	"child-mute":     func() error { _, err := io.Copy(io.Discard, os.Stdin); return err },
-	"child-stubborn": func() error { select {} }, // does not even see the end of its input
+	"child-stubborn": func() error { time.Sleep(time.Hour); return nil }, // does not even see the end of its input
 	"child-short":    func() error { return answering(0, 31) },
 	"child-long":     func() error { return answering(0, 64) },
 	"child-stranger": func() error { return answering(1<<40, 32) },
@@ -40,7 +41,8 @@ var children = map[string]func() error{
 		if err := os.Stdout.Close(); err != nil {
 			return err
 		}
-		select {}
+		time.Sleep(time.Hour)
+		return nil
 	},
 }
 

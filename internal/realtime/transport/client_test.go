@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/99designs/gqlgen/graphql/handler"
+	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
@@ -83,17 +83,22 @@ func serveHub(t testing.TB, cfg Config, users map[string]*authz.Principal, o rea
 		}
 	}
 	f.rt = New(cfg)
-	gql := handler.New(f.schema)
+	gql := executor.New(f.schema)
 	gql.SetRecoverFunc(func(context.Context, any) error { return errs.New(errs.Internal, internalFault) })
 	gql.SetErrorPresenter(presenter)
-	gql.AddTransport(f.rt.WebSocket())
-	gql.AddTransport(f.rt.SSE())
+	transports := []graphql.Transport{f.rt.WebSocket(), f.rt.SSE()}
 	f.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := authz.WithRequest(r.Context(), authz.Request{ID: "req-1", IP: "192.0.2.1", UserAgent: r.UserAgent()})
 		if token := r.Header.Get("Authorization"); token != "" {
 			ctx = authz.With(ctx, users[strings.TrimPrefix(token, "Bearer ")])
 		}
-		gql.ServeHTTP(w, r.WithContext(ctx))
+		for _, tr := range transports { // as the server does: it prepares nothing
+			if tr.Supports(r) {
+				tr.Do(w, r.WithContext(ctx), gql)
+				return
+			}
+		}
+		http.Error(w, "no transport", http.StatusBadRequest)
 	}))
 	f.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	f.http.Config.ConnContext = ConnContext

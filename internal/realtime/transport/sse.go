@@ -127,7 +127,7 @@ func (t eventStream) Do(w http.ResponseWriter, r *http.Request, exec graphql.Gra
 		return
 	}
 	ticket := &realtime.Ticket{Position: t.s.cfg.Hub.Position()}
-	ctx := realtime.WithTicket(st.ctx, ticket)
+	ctx := realtime.WithTicket(graphql.StartOperationTrace(st.ctx), ticket)
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		ctx = realtime.WithLastEventID(ctx, id)
 	}
