@@ -4,6 +4,7 @@
 
 readonly node_oldest=20 # playwright-core and the tests' model server
 readonly node_package=22
+readonly npm_package=10 # of Node 22
 
 # go_find: the folder of the go command; sudo loses it from PATH.
 go_find() {
@@ -38,21 +39,27 @@ node_good() { # node_good BIN-FOLDER
   ((${v%%.*} >= node_oldest))
 }
 
-# node_find: the folder of a Node that is new enough, beside which an npm can be found.
+# node_find: the folder of a Node that is new enough, and that of an npm where
+# PATH has none, with a colon between them.
 node_find() {
-  local p
-  command -v npm >/dev/null || return 1
+  local p npm
+  npm=$(command -v npm || true)
   p=$(command -v node || true)
-  if [[ -n $p ]] && node_good "${p%/*}"; then printf '%s\n' "${p%/*}"; return; fi
+  if [[ -n $npm && -n $p ]] && node_good "${p%/*}"; then printf '%s\n' "${p%/*}"; return; fi
   for p in "$cache"/node/node_modules/node-*/bin; do
-    if node_good "$p"; then printf '%s\n' "$p"; return; fi
+    node_good "$p" || continue
+    if [[ -n $npm ]]; then printf '%s\n' "$p"; return; fi
+    npm=${p%/node-*/bin}/.bin
+    if [[ -x $npm/npm ]]; then printf '%s\n' "$p:$npm"; return; fi
   done
   return 1
 }
 
-# node_ensure: npm's own package of Node beside an old one; Debian's npm first
-# where we may install it. Without Node only the playground is missing, so a
-# failure here is told, and fails the set-up only where tests need it.
+# node_ensure: npm's own packages of Node, and of npm where there is none. A
+# first npm to fetch them with is Debian's: installed where we may, else
+# unpacked for as long as that takes. Without Node only the playground is
+# missing, so a failure here is told, and fails the set-up only where tests
+# need it.
 node_ensure() {
   (set +e; node_bring) || tail -n 5 "$log" >&2
   node_find >/dev/null && return
@@ -81,16 +88,38 @@ browser_bring() {
 
 node_bring() {
   local os arch
-  if ! command -v npm >/dev/null && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
-    say "installing Node and npm"
-    quiet as_root apt-get -q update
-    quiet as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-upgrade --no-install-recommends nodejs npm ca-certificates
+  local -a npm=(npm) more=()
+  if ! command -v npm >/dev/null && command -v apt-get >/dev/null; then
+    if as_root true 2>/dev/null; then
+      say "installing Node and npm"
+      quiet as_root apt-get -q update
+      quiet as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-upgrade --no-install-recommends nodejs npm ca-certificates
+    else
+      npm_unpack; more=("npm@$npm_package")
+    fi
   fi
   node_find >/dev/null && return
-  command -v npm >/dev/null || return 0
+  command -v "${npm[0]}" >/dev/null || return 0
   os=$(uname -s | tr '[:upper:]' '[:lower:]'); arch=$(uname -m)
   case $arch in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; esac
   say "fetching Node $node_package"
-  quiet npm install --prefix "$cache/node" --no-audit --no-fund --no-save "node-$os-$arch@$node_package"
+  quiet "${npm[@]}" install --prefix "$cache/node" --no-audit --no-fund --no-save "node-$os-$arch@$node_package" "${more[@]}"
   chmod -R go+rX "$cache/node"
+}
+
+# npm_unpack: Debian's npm in the scratch folder, as the caller's npm. Its Node
+# reads parts of itself from /usr/share/nodejs, so they are laid over /usr/share
+# in a namespace of its own, which most systems let anybody have.
+npm_unpack() {
+  local tree=$work/npm t
+  [[ $tree != *[:,\\]* ]] || return 0 # no overlay can name it
+  local -a names
+  [[ -v apt ]] || apt_private
+  mapfile -t names < <(apt_closure 'libc6|libc-bin|perl.*|libperl.*|.*-dev|gcc.*|g\+\+.*|cpp.*|binutils.*|make|python3.*|libpython3.*|gyp' nodejs npm)
+  apt_unpack "$tree" "${names[@]}"
+  t=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || uname -m | sed 's/$/-linux-gnu/')
+  # shellcheck disable=SC2016 # the inner shell's own
+  npm=(unshare --user --map-current-user --mount --keep-caps sh -ec 'mount -t overlay -o "lowerdir=$0/usr/share:/usr/share" overlay /usr/share; exec "$@"' "$tree"
+       env "LD_LIBRARY_PATH=$tree/usr/lib/$t:$tree/lib/$t" "NODE_PATH=/usr/share/nodejs:$tree/usr/lib/nodejs:$tree/usr/lib/$t/nodejs"
+       "$tree/usr/bin/node" /usr/share/nodejs/npm/bin/npm-cli.js)
 }
