@@ -9,13 +9,22 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// Memo remembers the selections of one document. It lives as long as the document, and grows with its fields.
-type Memo struct{ found sync.Map }
+// Memo remembers the selections of one document. It lives as long as the document.
+type Memo struct {
+	found sync.Map
+	room  atomic.Int64 // bytes that may yet be remembered
+}
+
+// perByte is how many bytes of selections are remembered for a byte of text: a fragment can be selected at every alias, and
+// documents are cached by their text's length.
+const perByte = 16
 
 // NewMemo makes the memo of a document; nil, which remembers nothing, for one with directives, whose selections depend on
 // variables.
@@ -23,7 +32,9 @@ func NewMemo(text string) *Memo {
 	if strings.Contains(text, "@") {
 		return nil
 	}
-	return &Memo{}
+	m := &Memo{}
+	m.room.Store(int64(perByte * len(text)))
+	return m
 }
 
 const extension = "Selection"
@@ -61,6 +72,23 @@ func Fields(op *graphql.OperationContext, f graphql.CollectedField, on []string)
 		return graphql.CollectFields(op, f.Selections, on)
 	}
 	fields := graphql.CollectFields(op, f.Selections, on)
-	m.found.Store(at, &found{f.Selections, fields})
+	if m.room.Add(-size(fields)) < 0 {
+		return fields
+	}
+	// The first stays: gqlgen's own cache knows a selection by its address alone, so what was once handed out must not go
+	// while an operation runs.
+	v, _ := m.found.LoadOrStore(at, &found{f.Selections, fields})
+	if was := v.(*found); slices.Equal(was.of, f.Selections) { //nolint:forcetypeassert // as above
+		return was.fields
+	}
 	return fields
+}
+
+// size is roughly what remembering takes, in bytes.
+func size(fields []graphql.CollectedField) int64 {
+	n := unsafe.Sizeof(found{}) + unsafe.Sizeof(place{}) + uintptr(len(fields))*unsafe.Sizeof(graphql.CollectedField{})
+	for i := range fields {
+		n += uintptr(len(fields[i].Selections)) * unsafe.Sizeof(ast.Selection(nil))
+	}
+	return int64(n)
 }

@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -110,4 +111,48 @@ func TestFields_Remembers(t *testing.T) {
 		}
 		require.Same(t, &first[0], &got[0])
 	}
+}
+
+// TestFields_OneForAll: who looks at once gets one answer, which stays for as long as the document does.
+func TestFields_OneForAll(t *testing.T) {
+	const text = `{ node { id ... on A { name } } }`
+	doc, err := gqlparser.LoadQuery(schema, text)
+	require.Empty(t, err)
+	for range 500 {
+		m := NewMemo(text)
+		var got [8]*graphql.CollectedField
+		var wg sync.WaitGroup
+		for i := range got {
+			wg.Go(func() {
+				op := operation(doc, m, nil)
+				root := graphql.CollectFields(op, op.Operation.SelectionSet, []string{"Query"})
+				got[i] = &Fields(op, root[0], []string{"A", "Node"})[0]
+			})
+		}
+		wg.Wait()
+		for _, p := range got {
+			require.Same(t, got[0], p)
+		}
+	}
+}
+
+// TestFields_Bounded: a fragment at many aliases is not remembered as often.
+func TestFields_Bounded(t *testing.T) {
+	var b strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&b, "a%d: node { ...f } ", i)
+	}
+	text := "{ " + b.String() + "} fragment f on Node { next { " + strings.Repeat("id ", 800) + "} }"
+	doc, err := gqlparser.LoadQuery(schema, text)
+	require.Empty(t, err)
+	m := NewMemo(text)
+	want := names(operation(doc, nil, nil), collected)
+	require.Equal(t, want, names(operation(doc, m, nil), Fields))
+	var kept int64
+	m.found.Range(func(_, v any) bool {
+		kept += size(v.(*found).fields)
+		return true
+	})
+	require.NotZero(t, kept)
+	require.LessOrEqual(t, kept, int64(perByte*len(text)))
 }

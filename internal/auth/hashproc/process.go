@@ -16,7 +16,8 @@ import (
 
 const (
 	idleFor   = 5 * time.Minute // without a hash, and the child is ended
-	pause     = time.Second     // after a failure, before another child is tried
+	pause     = time.Second     // after a failure, before another child is tried; doubles with each until one has worked
+	maxPause  = time.Minute
 	warnEvery = time.Minute
 )
 
@@ -39,6 +40,7 @@ type Process struct {
 	using    int    // calls that wait for a child
 	closed   bool
 	notUntil time.Time // before that, no child is started
+	pause    time.Duration
 	warned   time.Time
 	idle     *time.Timer
 	children sync.WaitGroup // all that were started
@@ -46,7 +48,7 @@ type Process struct {
 
 // New makes a Process whose child is program, called with args; it must then call Serve.
 func New(program string, args []string, log *slog.Logger) *Process {
-	p := &Process{program: program, args: args, log: log, patience: patience, idleFor: idleFor}
+	p := &Process{program: program, args: args, log: log, patience: patience, idleFor: idleFor, pause: pause}
 	p.idle = time.AfterFunc(idleFor, p.rest)
 	return p
 }
@@ -79,7 +81,17 @@ func (p *Process) apart(password string, salt []byte, params auth.Params) []byte
 		p.failed(c, err)
 		return nil
 	}
+	p.worked(c)
 	return key
+}
+
+// worked notes that c did: the next failure is the first.
+func (p *Process) worked(c *child) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.child == c {
+		p.pause = pause
+	}
 }
 
 // use gives the child, a new one if need be; nil when there is none to be had. The caller gives it back with unuse.
@@ -124,7 +136,8 @@ func (p *Process) failed(c *child, err error) {
 // warn notes a failure. p.mu is held.
 func (p *Process) warn(err error) {
 	now := time.Now()
-	p.notUntil = now.Add(pause)
+	p.notUntil = now.Add(p.pause)
+	p.pause = min(2*p.pause, maxPause)
 	if now.Sub(p.warned) >= warnEvery {
 		p.warned = now
 		p.log.Warn("passwords are hashed in the server's own process, which slows down what else it does: the process for it failed", "error", err)

@@ -250,6 +250,30 @@ func TestProcess_WriteStuck(t *testing.T) {
 	require.Equal(t, 1, log.warnings())
 }
 
+// TestProcess_Pauses: starting what never works takes less and less, and what has worked is tried again soon.
+func TestProcess_Pauses(t *testing.T) {
+	p, _ := process(t, "child-quits")
+	wait := func() time.Duration {
+		p.hurry()
+		begun := time.Now()
+		hashAll(t, p, 1, cheap, func() {})
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.notUntil.Sub(begun)
+	}
+	for _, want := range []time.Duration{pause, 2 * pause, 4 * pause} {
+		require.GreaterOrEqual(t, wait(), want)
+	}
+	for range 10 {
+		wait()
+	}
+	require.InDelta(t, maxPause.Seconds(), wait().Seconds(), 5)
+	p.args = []string{"child-right"}
+	require.Negative(t, wait())
+	require.NoError(t, syscall.Kill(p.pid(), syscall.SIGKILL))
+	require.InDelta(t, pause.Seconds(), wait().Seconds(), 0.9)
+}
+
 func TestProcess_CannotStart(t *testing.T) {
 	p, log := process(t, "", func(p *Process) { p.program = "/nowhere/cdsa" })
 	for range 3 {
