@@ -108,13 +108,15 @@ func (c *child) read() error {
 	}
 }
 
-// derive asks for a key and waits for the answer or the end of the process, which it brings about after limit.
+// derive asks for a key and waits for the answer or the end of the process, which it brings about after limit, or as many
+// times that as the CPUs are shared by hashes.
 func (c *child) derive(frame []byte, keyLength int, limit time.Duration) ([]byte, error) {
 	answer := make(chan []byte, 1)
 	c.mu.Lock()
 	c.last++
 	setID(frame, c.last)
 	c.waiting[c.last] = answer
+	limit *= time.Duration((len(c.waiting)-1)/runtime.GOMAXPROCS(0) + 1)
 	c.mu.Unlock()
 	hangs := time.AfterFunc(limit, func() { c.kill(errHangs) }) // ends a write that is stuck, too
 	defer hangs.Stop()

@@ -58,7 +58,7 @@ func TestProcess_Apart(t *testing.T) {
 		}
 		group, err := os.ReadFile(proc + "/autogroup")
 		if err == nil && len(group) > 0 {
-			require.Contains(t, string(group), "nice 10")
+			require.Contains(t, string(group), fmt.Sprint("nice ", niceness))
 		}
 	})
 }

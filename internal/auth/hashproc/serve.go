@@ -14,8 +14,9 @@ import (
 	"cdsa.dev/cdsa/internal/auth"
 )
 
-// niceness is that of the child: against queries it has a tenth of a share of a CPU, and all of one that nobody else wants.
-const niceness = 10
+// niceness is that of the child: against one busy thread it has a quarter of a CPU, so that whoever keeps queries busy
+// slows signing in but does not stop it, and all of a CPU that nobody else wants.
+const niceness = 5
 
 // The blocks of a hash are most of the heap, and nothing else lives long: collecting often costs little and keeps few of
 // them; what is unused after a pause goes back.
