@@ -101,6 +101,9 @@ apt_unpack() {
 # packaging scripts, which are perl.
 readonly pg_skip='libc6|libc-bin|libllvm.*|libz3.*|llvm.*|postgresql-common.*|postgresql-client-common|ssl-cert|perl.*|libperl.*|libjson.*|ucf|openssl.*|tzdata|logrotate|adduser|netbase|locales|sysvinit-utils|libgdbm.*|sensible-utils|cron.*|init-system-helpers'
 
+# multiarch: the folder of Debian's libraries for this machine's kind.
+multiarch() { dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || uname -m | sed 's/$/-linux-gnu/'; }
+
 is_debian12() { (. /etc/os-release; [[ $ID == debian && ${VERSION_ID:-} == 12 ]]); }
 
 no_pgvector() {
@@ -137,7 +140,7 @@ vector_build() {
   if ! printf '#include <stdio.h>\n' | gcc -fPIC -shared -x c - -o "$work/probe.so" >/dev/null 2>&1; then
     mapfile -t names < <(apt_closure 'libc6|libc-bin|perl.*' gcc libc6-dev)
     apt_unpack "$dev" "${names[@]}"
-    local t; t=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || uname -m | sed 's/$/-linux-gnu/')
+    local t; t=$(multiarch)
     export LD_LIBRARY_PATH="$dev/usr/lib/$t:$dev/lib/$t"
     export PATH="$dev/usr/bin:$PATH"
     libc=$(ldd "$postgres" | awk '/libc\.so\.6/{print $3}'); libm=$(ldd "$postgres" | awk '/libm\.so\.6/{print $3}')

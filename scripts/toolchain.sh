@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # here and cache are the caller's
 # Go, Node and a browser: where they are, and whether they are new enough. Sourced by
-# setup.sh (which provides say, fail, quiet, as_root, $cache) and by paths.sh.
+# setup.sh (which provides say, fail, quiet, as_root, $work and $cache, and the
+# apt of postgres.sh) and by paths.sh, which only finds.
 
 readonly node_oldest=20 # playwright-core and the tests' model server
 readonly node_package=22
@@ -117,7 +118,7 @@ npm_unpack() {
   [[ -v apt ]] || apt_private
   mapfile -t names < <(apt_closure 'libc6|libc-bin|perl.*|libperl.*|.*-dev|gcc.*|g\+\+.*|cpp.*|binutils.*|make|python3.*|libpython3.*|gyp' nodejs npm)
   apt_unpack "$tree" "${names[@]}"
-  t=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || uname -m | sed 's/$/-linux-gnu/')
+  t=$(multiarch)
   # shellcheck disable=SC2016 # the inner shell's own
   npm=(unshare --user --map-current-user --mount --keep-caps sh -ec 'mount -t overlay -o "lowerdir=$0/usr/share:/usr/share" overlay /usr/share; exec "$@"' "$tree"
        env "LD_LIBRARY_PATH=$tree/usr/lib/$t:$tree/lib/$t" "NODE_PATH=/usr/share/nodejs:$tree/usr/lib/nodejs:$tree/usr/lib/$t/nodejs"

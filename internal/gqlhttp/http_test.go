@@ -261,6 +261,7 @@ func TestNegotiate(t *testing.T) {
 		{"application/json", mediaJSON, true},
 		{response, mediaResponse, true},
 		{response + ",application/json;q=0.9", mediaResponse, true},
+		{response + ", application/json;q=0.9", mediaResponse, true},
 		{response + ";q=0.8, application/json", mediaJSON, true},
 		{"application/json, " + response, mediaJSON, true},
 		{response + ", application/json", mediaResponse, true},
@@ -280,6 +281,11 @@ func TestNegotiate(t *testing.T) {
 		got, ok := negotiate([]string{c.accept})
 		require.Equal(t, c.ok, ok, c.accept)
 		require.Equal(t, c.want, got, c.accept)
+		if c.accept != "" { // which is as good as none
+			weighed, ok := weigh([]string{c.accept})
+			require.Equal(t, c.ok, ok, c.accept)
+			require.Equal(t, c.want, weighed, "what is known at sight is what weighing gives: %s", c.accept)
+		}
 	}
 	got, ok := negotiate([]string{"text/html", response})
 	require.True(t, ok)

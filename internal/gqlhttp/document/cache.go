@@ -67,8 +67,8 @@ type regions[V any] struct {
 	signed, anonymous *lru[V]
 }
 
-// A parsed document takes some fifty times its text, a third more with its selections (package selection), so the texts of all documents stay below 1 MiB for signed-in
-// callers and 128 KiB for the others. Persisted queries are text only.
+// A parsed document takes some fifty times its text, a third more with its selections (package selection), so the texts of
+// all documents stay below 1 MiB for signed-in callers and 128 KiB for the others. Persisted queries are text only.
 const (
 	documentBytes  = 1 << 20
 	persistedBytes = 8 << 20
