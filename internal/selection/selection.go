@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -19,7 +18,9 @@ import (
 // Memo remembers the selections of one document. It lives as long as the document.
 type Memo struct {
 	found sync.Map
-	room  atomic.Int64 // bytes that may yet be remembered
+
+	mu   sync.Mutex // of adding
+	room int64      // bytes that may yet be remembered
 }
 
 // perByte is how many bytes of selections are remembered for a byte of text: a fragment can be selected at every alias, and
@@ -32,9 +33,7 @@ func NewMemo(text string) *Memo {
 	if strings.Contains(text, "@") {
 		return nil
 	}
-	m := &Memo{}
-	m.room.Store(int64(perByte * len(text)))
-	return m
+	return &Memo{room: int64(perByte * len(text))}
 }
 
 const extension = "Selection"
@@ -65,23 +64,34 @@ func Fields(op *graphql.OperationContext, f graphql.CollectedField, on []string)
 		return graphql.CollectFields(op, f.Selections, on)
 	}
 	at := place{f.Field, on[0]}
-	if v, ok := m.found.Load(at); ok {
-		if was := v.(*found); slices.Equal(was.of, f.Selections) { //nolint:forcetypeassert // nothing else is stored
-			return was.fields
+	v, ok := m.found.Load(at)
+	if !ok {
+		fields := graphql.CollectFields(op, f.Selections, on)
+		if v = m.add(at, &found{f.Selections, fields}); v == nil {
+			return fields
 		}
-		return graphql.CollectFields(op, f.Selections, on)
 	}
-	fields := graphql.CollectFields(op, f.Selections, on)
-	if m.room.Add(-size(fields)) < 0 {
-		return fields
-	}
-	// The first stays: gqlgen's own cache knows a selection by its address alone, so what was once handed out must not go
-	// while an operation runs.
-	v, _ := m.found.LoadOrStore(at, &found{f.Selections, fields})
-	if was := v.(*found); slices.Equal(was.of, f.Selections) { //nolint:forcetypeassert // as above
+	if was := v.(*found); slices.Equal(was.of, f.Selections) { //nolint:forcetypeassert // nothing else is stored
 		return was.fields
 	}
-	return fields
+	return graphql.CollectFields(op, f.Selections, on)
+}
+
+// add remembers what was found at a place, and gives what is remembered of it; nil when there is no room. The first stays:
+// gqlgen's own cache knows a selection by its address alone, so what was once handed out must not go while an operation runs.
+func (m *Memo) add(at place, f *found) any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v, ok := m.found.Load(at); ok {
+		return v
+	}
+	n := size(f.fields)
+	if n > m.room {
+		return nil
+	}
+	m.room -= n
+	m.found.Store(at, f)
+	return f
 }
 
 // size is roughly what remembering takes, in bytes.
