@@ -145,6 +145,9 @@ func (r *Runner) Run(ctx context.Context, replyID uuid.UUID) error {
 		r.beat(ctx, h, reply)
 	}()
 	err = r.work(ctx, h, reply, fresh)
+	if cause := context.Cause(ctx); errors.Is(cause, errStopped) && errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%w: %w", cause, err) // before its first step: whoever takes it up next ends it
+	}
 	cancel(nil)
 	<-beating
 	if err != nil && !errors.Is(context.Cause(ctx), errLost) {
@@ -345,7 +348,7 @@ func (r *Runner) Sweep(ctx context.Context) error {
 		}
 		r.wg.Go(func() {
 			defer func() { <-r.swept }()
-			if err := r.Run(ctx, id); err != nil && ctx.Err() == nil { // a stop of the server is no fault
+			if err := r.Run(ctx, id); err != nil && ctx.Err() == nil && !errors.Is(err, errStopped) { // neither a stop of the server nor of the answer is a fault
 				r.Log.ErrorContext(ctx, "an answer could not be gone on with", "reply", id, "error", err)
 			}
 		})
